@@ -1,0 +1,58 @@
+"""Every setting of the platform, and the only reader of the environment.
+
+A setting is given as an environment variable with the prefix BETTING_, or in a file `.env` in the working folder.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+NO_TELEMETRY = {
+    "BENTOML_DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "FEAST_USAGE": "False",
+    "DO_NOT_TRACK": "1",
+}
+"""Most of the packages report usage home by default; on a closed network that also stalls."""
+
+
+class Settings(BaseSettings):
+    """Settings with safe defaults: everything on loopback, all state in one folder, an embedded PostgreSQL."""
+
+    model_config = SettingsConfigDict(env_prefix="BETTING_", env_file=".env", extra="ignore")
+
+    home: Path = Field(PROJECT_ROOT / ".betting" / "platform", description="The one folder that holds all state.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="postgresql://user:password@host:port/database of an outside PostgreSQL; unset: the embedded one.",
+    )
+    data: Path | None = Field(None, description="Folder of football-data.co.uk files; unset: the built-in simulator.")
+    leagues: str = Field("", description="Comma-separated league codes to read, e.g. E0,SP1; empty: all there are.")
+    hold_back: bool = Field(False, description="Serve the last match day as upcoming when the input has no fixtures.")
+
+    reference_book: str = Field(
+        "pinnacle", description="Bookmaker whose prices are the market; the average is the fallback."
+    )
+    margin_method: str = Field("power", description="multiplicative, additive, power, shin or odds_ratio.")
+
+    dagster_port: int = Field(3000, ge=1024, le=65535)
+    mlflow_port: int = Field(5000, ge=1024, le=65535)
+    serving_port: int = Field(3001, ge=1024, le=65535)
+
+    retrain_cron: str = Field("0 */6 * * *", description="Slots in which a due retraining may start: its cooldown.")
+    max_drifted_share: float = Field(0.3, ge=0, le=1, description="Share of drifted features above which drift fails.")
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    os.environ.update({key: os.environ.get(key, value) for key, value in NO_TELEMETRY.items()})
+    return Settings()

@@ -17,15 +17,23 @@ from betting_assets.modelling.markets import MARKETS
 KEYS = ["match_id", "event_timestamp"]
 
 
-def decision_times(matches: pd.DataFrame, books: pd.DataFrame) -> pd.Series:
-    """The decision time of each match, aligned with `matches`: when its prices before the close were taken.
-
-    The earliest such time counts, so that no feature is later than any of them. Without a price it is the midnight
-    (UTC) that begins the match date, so that results of that date stay unknown.
-    """
+def first_quotes(books: pd.DataFrame) -> pd.Series:
+    """When the first price before the close was taken, by match_id."""
     early = books.loc[books["phase"] == "pre_close"].groupby("match_id")["taken_at"].min()
+    return pd.to_datetime(early, utc=True)
+
+
+def decision_times(matches: pd.DataFrame, first_quoted: pd.Series) -> pd.Series:
+    """The decision time of each match, aligned with `matches`: when its first price before the close was taken.
+
+    The earliest price counts, so that no feature is later than any price. Without a price it is the midnight (UTC)
+    that begins the match date, so that results of that date stay unknown.
+
+    Args:
+        first_quoted: UTC times by match_id, as from `first_quotes`.
+    """
     midnight = pd.to_datetime(matches["match_date"]).dt.tz_localize("UTC")
-    times = pd.to_datetime(matches["match_id"].map(early), utc=True)
+    times = pd.to_datetime(matches["match_id"].map(first_quoted), utc=True)
     return times.fillna(midnight).rename("event_timestamp")
 
 

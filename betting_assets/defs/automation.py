@@ -1,0 +1,46 @@
+"""When assets are made without anyone asking. Each condition names the incident that it prevents."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+AC = dg.AutomationCondition
+
+
+def follow_upstream() -> dg.AutomationCondition:
+    """Materialize when something upstream is new, once all of it is there and its blocking checks passed.
+
+    Prevents: features built on a half-ingested season, and on rows that the expectations had just refused.
+    """
+    return (AC.eager() & AC.all_deps_blocking_checks_passed()).with_label("follow_upstream")
+
+
+def retrain(cron: str) -> dg.AutomationCondition:
+    """Train anew when the drift check failed or new features came, at most once in each slot of `cron`.
+
+    A cause waits for the next slot, and all causes of one slot make one run. A drift check that runs together with the
+    training speaks of the model before it, so it is no cause.
+
+    Prevents: a drift check that keeps failing (new data do not mend a changed world) starting a training each time it
+    is evaluated; and training on features that the expectations had refused.
+    """
+    failed = AC.any_checks_match(AC.check_failed() & AC.newly_updated())
+    drifted = (failed & ~AC.newly_updated()).with_label("drift check failed")
+    new_features = AC.any_deps_updated().with_label("new training data")
+    due = (drifted | new_features).since(AC.newly_requested() | AC.newly_updated()).with_label("due")
+    return (
+        AC.cron_tick_passed(cron).with_label("slot of the cooldown")
+        & due
+        & ~AC.in_progress()
+        & ~AC.any_deps_missing()
+        & ~AC.any_deps_in_progress()
+        & AC.all_deps_blocking_checks_passed()
+    ).with_label("retrain")
+
+
+def after_gate() -> dg.AutomationCondition:
+    """Promote and deploy when the candidate's evaluation is new and every check of the gate passed.
+
+    Prevents: a challenger being served because its evaluation ran, though the gate refused it.
+    """
+    return (AC.eager() & AC.all_deps_blocking_checks_passed()).with_label("after_gate")

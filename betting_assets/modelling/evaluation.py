@@ -1,0 +1,148 @@
+"""Walk-forward evaluation by season: every forecast is made by a model that saw earlier seasons only.
+
+Models and baselines are scored on the same matches, and compared in pairs with the market: the difference of each
+match's loss, with a confidence interval from a bootstrap over calendar dates (matches of one day are not independent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from betting_assets.betting.score import (
+    brier,
+    expected_calibration_error,
+    log_loss,
+    paired_difference,
+    ranked_probability_score,
+    simulated_ece_band,
+)
+from betting_assets.modelling.dataset import Dataset
+from betting_assets.modelling.variants import VariantName, fit_variant
+
+Floats = npt.NDArray[np.float64]
+Progress = Callable[[str], None]
+
+BASE_RATE, MARKET_PRE, MARKET_CLOSE = "base_rate", "market_pre", "market_close"
+MODELS = (VariantName.FUNDAMENTALS, VariantName.FUNDAMENTALS_LINEAR, VariantName.MARKET_RESIDUAL)
+WITH_BASELINE_MODELS = (*MODELS, VariantName.ODDS_AS_FEATURES)
+FEWEST_TRAINING_ROWS = 300
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """Out-of-sample probabilities, one (n, k) array a forecaster, aligned with the rows of `dataset`.
+
+    A row is NaN where the forecaster has none (no closing line).
+    """
+
+    dataset: Dataset
+    probabilities: dict[str, Floats]
+
+
+def walk_forward(
+    dataset: Dataset,
+    test_seasons: Sequence[str],
+    variants: Sequence[VariantName] = MODELS,
+    progress: Progress | None = None,
+) -> Forecasts:
+    """Fit on all seasons before each test season, forecast that season.
+
+    Raises:
+        ValueError: a test season is not in the data, or too little comes before it.
+    """
+    _check_seasons(dataset, test_seasons)
+    parts: dict[str, list[Floats]] = {}
+    ordered = [season for season in dataset.seasons if season in set(test_seasons)]
+    for season in ordered:
+        train, test = dataset.until_season(season), dataset.of_season(season)
+        if len(train) < FEWEST_TRAINING_ROWS:
+            raise ValueError(
+                f"only {len(train)} usable matches come before test season {season}; "
+                f"at least {FEWEST_TRAINING_ROWS} are needed: choose a later test season or add earlier data"
+            )
+        parts.setdefault(BASE_RATE, []).append(_base_rate(train, len(test)))
+        parts.setdefault(MARKET_PRE, []).append(test.market_probabilities)
+        parts.setdefault(MARKET_CLOSE, []).append(test.closing_probabilities)
+        for name in variants:
+            parts.setdefault(name.value, []).append(fit_variant(train, name).predict(test.frame))
+            if progress:
+                progress(f"{season} {name.value}")
+    tested = _in_order(dataset, ordered)
+    return Forecasts(tested, {name: np.vstack(arrays) for name, arrays in parts.items()})
+
+
+def score(forecasts: Forecasts, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Each forecaster's scores and its paired differences with both markets (negative: better than the market).
+
+    Returns:
+        By forecaster: n, n_dropped (by reason), log_loss, rps, brier, ece, ece_band [lo, hi], diff_vs_market_pre and
+        diff_vs_market_close, each {log_loss, rps} of {mean, lo, hi, n}.
+    """
+    return {name: _score_one(forecasts, name, seed) for name in forecasts.probabilities}
+
+
+def compare(forecasts: Forecasts, name: str, other: Floats, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Paired differences of `name` minus `other` (n, k) on the rows where both have a forecast."""
+    mine, outcomes = forecasts.probabilities[name], forecasts.dataset.outcomes
+    both = np.isfinite(mine).all(axis=1) & np.isfinite(other).all(axis=1)
+    if not both.any():
+        return {}
+    dates, outcomes = forecasts.dataset.dates[both], outcomes[both]
+    losses = {"log_loss": log_loss, "rps": ranked_probability_score}
+    return {
+        metric: _interval(paired_difference(loss(mine[both], outcomes), loss(other[both], outcomes), dates, seed=seed))
+        for metric, loss in losses.items()
+    }
+
+
+def _score_one(forecasts: Forecasts, name: str, seed: int) -> dict[str, Any]:
+    probabilities = forecasts.probabilities[name]
+    there = np.isfinite(probabilities).all(axis=1)
+    dropped = {**forecasts.dataset.dropped, "no_forecast": int((~there).sum())}
+    if not there.any():
+        return {"n": 0, "n_dropped": dropped}
+    p, outcomes = probabilities[there], forecasts.dataset.outcomes[there]
+    lo, hi = simulated_ece_band(p, seed=seed)
+    return {
+        "n": int(there.sum()),
+        "n_dropped": dropped,
+        "log_loss": float(log_loss(p, outcomes).mean()),
+        "rps": float(ranked_probability_score(p, outcomes).mean()),
+        "brier": float(brier(p, outcomes).mean()),
+        "ece": expected_calibration_error(p, outcomes),
+        "ece_band": [lo, hi],
+        "diff_vs_market_pre": compare(forecasts, name, forecasts.probabilities[MARKET_PRE], seed),
+        "diff_vs_market_close": compare(forecasts, name, forecasts.probabilities[MARKET_CLOSE], seed),
+    }
+
+
+def _interval(interval: Any) -> dict[str, float]:
+    return {"mean": interval.mean, "lo": interval.lo, "hi": interval.hi, "n": interval.n}
+
+
+def _base_rate(train: Dataset, rows: int) -> Floats:
+    classes = len(train.market.selections)
+    rates = np.bincount(train.outcomes, minlength=classes) / len(train)
+    return np.tile(rates, (rows, 1))
+
+
+def _in_order(dataset: Dataset, seasons: Sequence[str]) -> Dataset:
+    """The test rows, season after season, as the forecasts were appended."""
+    order = np.concatenate([np.flatnonzero((dataset.frame["season"] == season).to_numpy()) for season in seasons])
+    frame = dataset.frame.iloc[order].reset_index(drop=True)
+    return Dataset(dataset.market, frame, dataset.strength, dataset.dropped)
+
+
+def _check_seasons(dataset: Dataset, test_seasons: Sequence[str]) -> None:
+    if not test_seasons:
+        raise ValueError("no test season given")
+    missing = [season for season in test_seasons if season not in dataset.seasons]
+    if missing:
+        raise ValueError(
+            f"test season {', '.join(missing)} is not in the data; it has {', '.join(dataset.seasons) or 'no season'}"
+        )

@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5000, ge=1024, le=65535)
     serving_port: int = Field(3001, ge=1024, le=65535)
 
+    test_seasons: int = Field(2, ge=1, le=20, description="Newest seasons that a candidate is evaluated on.")
     retrain_cron: str = Field("0 */6 * * *", description="Slots in which a due retraining may start: its cooldown.")
     max_drifted_share: float = Field(0.3, ge=0, le=1, description="Share of drifted features above which drift fails.")
 

@@ -64,7 +64,7 @@ def market_consensus(
     real = frame[~frame["bookmaker"].isin(PSEUDO_BOOKS)]
     best = _preferred_book(pd.concat([frame, _computed_average(real, selections)]), reference)
     fair = remove_margin(best[list(selections)].to_numpy(), method)
-    columns: dict[str, object] = {"taken_at": best["taken_at"].to_numpy()}
+    columns: dict[str, object] = {"taken_at": pd.DatetimeIndex(pd.to_datetime(best["taken_at"], utc=True))}
     columns |= {f"{prefix}{name}": fair.probabilities[:, i] for i, name in enumerate(selections)}
     columns |= {f"{prefix}{name}_price": best[name].to_numpy() for name in selections}
     columns[f"{prefix}{market}_overround"] = (1.0 / best[list(selections)].to_numpy()).sum(axis=1) - 1.0
@@ -81,7 +81,7 @@ def _computed_average(real: pd.DataFrame, selections: Sequence[str]) -> pd.DataF
     """Mean decimal odds over the trusted bookmakers: the last resort, known once the last of them has quoted."""
     trusted = real[real["trusted"]]
     groups = trusted.groupby("match_id", sort=False)
-    average = groups[list(selections)].mean()
+    average: pd.DataFrame = groups[list(selections)].mean()
     average["taken_at"] = groups["taken_at"].max()
     return average.reset_index().assign(bookmaker=COMPUTED_AVERAGE, trusted=True)
 

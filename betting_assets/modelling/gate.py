@@ -76,7 +76,7 @@ def _better(forecasts: Forecasts, name: str, champion: pd.DataFrame | None) -> G
     if difference is None or difference["n"] < FEWEST_COMMON_MATCHES:
         n = 0 if difference is None else int(difference["n"])
         return GateCheck(BETTER, False, f"only {n} matches forecast by both; {FEWEST_COMMON_MATCHES} are needed")
-    passed = difference["hi"] < 0
+    passed = difference["hi"] < -DUST
     verdict = "better" if passed else "not shown to be better"
     return GateCheck(BETTER, passed, f"{verdict}: log-loss against the champion {_interval(difference)}")
 

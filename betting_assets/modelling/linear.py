@@ -61,6 +61,7 @@ def fit_linear(
         inverse_penalty: scikit-learn's C; small, because the features are many views of the same strength.
     """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     observed = np.isfinite(values).any(axis=0)
     mean, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
@@ -69,7 +70,8 @@ def fit_linear(
     scale[observed] = np.where(spread > 1e-9, spread, 1.0)
     known = tuple(sorted({str(league) for league in leagues}))
     design = _design(values, leagues, known, mean, scale)
-    model = LogisticRegression(C=inverse_penalty, max_iter=500).fit(design, outcomes)
+    with threadpool_limits(1):
+        model = LogisticRegression(C=inverse_penalty, max_iter=500).fit(design, outcomes)
     weights, bias = _all_classes(model.coef_, model.intercept_, model.classes_, classes)
     return LinearModel(features, known, mean, scale, weights, bias)
 

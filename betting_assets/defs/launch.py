@@ -1,0 +1,95 @@
+"""Runs the jobs in this process, one stage after another: what `betting demo` and the tests do."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from betting_assets.defs.partitions import range_tags, register_partitions
+from betting_assets.defs.resources import Platform
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run: a job, for one partition or for all, with the configuration of its ops."""
+
+    name: str
+    job: str
+    partition: str | None = None
+    all_partitions: bool = False
+    ops: Config | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a stage: `failed_checks` by name with their reasons; metadata of each asset, by asset."""
+
+    success: bool
+    failed_checks: dict[str, str]
+    metadata: dict[str, dict[str, Any]]
+
+
+class Launcher:
+    """Executes stages on one Dagster instance.
+
+    Args:
+        on_step: called with the name of each step as it ends.
+    """
+
+    def __init__(
+        self,
+        definitions: dg.Definitions,
+        platform: Platform,
+        instance: dg.DagsterInstance,
+        on_step: Callable[[str], None] | None = None,
+    ) -> None:
+        self._definitions, self._platform, self._instance = definitions, platform, instance
+        self._on_step = on_step
+
+    def run(self, stage: Stage) -> Outcome:
+        """Run one stage to its end; a failed asset or blocking check makes `success` false, nothing is raised."""
+        tags = {}
+        if stage.all_partitions:
+            register_partitions(self._instance, self._platform.source)
+            tags = range_tags(self._instance)
+        job = self._definitions.resolve_job_def(stage.job)
+        config = {"ops": {op: {"config": values} for op, values in (stage.ops or {}).items()}}
+        result = job.execute_in_process(
+            run_config=config,
+            instance=self._instance,
+            partition_key=stage.partition,
+            tags=tags,
+            raise_on_error=False,
+        )
+        return Outcome(result.success, _failed_checks(result), _metadata(result))
+
+    def steps(self, stage: Stage) -> int:
+        """How many steps the stage has, for a progress bar."""
+        return len(self._definitions.resolve_job_def(stage.job).graph.node_dict)
+
+
+def _failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    evaluations = result.get_asset_check_evaluations()
+    return {f"{e.asset_key.to_user_string()}:{e.check_name}": str(e.description) for e in evaluations if not e.passed}
+
+
+def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for event in result.get_asset_materialization_events():
+        materialization = event.step_materialization_data.materialization
+        found[materialization.asset_key.to_user_string()] = {k: v.value for k, v in materialization.metadata.items()}
+    return found
+
+
+@contextmanager
+def platform_instance() -> Iterator[dg.DagsterInstance]:
+    """The instance in DAGSTER_HOME, closed afterwards."""
+    instance = dg.DagsterInstance.get()
+    try:
+        yield instance
+    finally:
+        instance.dispose()

@@ -1,0 +1,159 @@
+"""The watch: what became of served predictions, how good they were, and whether the features still look as trained."""
+
+import dagster as dg
+import pandas as pd
+
+from betting_assets.defs.automation import follow_upstream
+from betting_assets.defs.deployment import live_deployment
+from betting_assets.defs.metadata import OWNERS, table
+from betting_assets.defs.resources import Platform
+from betting_assets.defs.training import GATED, candidate_models
+from betting_assets.modelling.markets import MARKETS
+from betting_assets.modelling.performance import Settled, performance, settle
+from betting_assets.warehouse.bulk import read_frame
+from betting_assets.warehouse.history import read_matches, read_results
+from betting_assets.warehouse.predictions import read_predictions, write_outcomes
+
+GROUP = "5_monitoring"
+STILL = ("month", "home_matches", "away_matches", "home_days_since_match", "away_days_since_match")
+"""Features that move by nature, and say nothing about drift."""
+
+
+class SettlementConfig(dg.Config):
+    """How to tell that a prediction came before the result."""
+
+    replay: bool | None = None
+    """Old matches served as upcoming: the time of the features counts, not the clock. None: as settings.hold_back."""
+
+
+@dg.observable_source_asset(
+    group_name=GROUP,
+    description="Every answered prediction, written by the service; observed, not made here.",
+    automation_condition=dg.AutomationCondition.on_cron("*/15 * * * *"),
+)
+def prediction_log(platform: dg.ResourceParam[Platform]) -> dg.ObserveResult:
+    counts = read_frame(
+        platform.url,
+        "SELECT market, model_version, count(*) AS n, max(id) AS newest FROM serving.prediction_log GROUP BY 1, 2",
+    )
+    newest = int(counts["newest"].max()) if len(counts) else 0
+    return dg.ObserveResult(
+        data_version=dg.DataVersion(str(newest)),
+        metadata={"dagster/row_count": int(counts["n"].sum()) if len(counts) else 0, "by_model": table(counts)},
+    )
+
+
+@dg.asset(
+    deps=[prediction_log, "match_results", live_deployment],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"postgres"},
+    automation_condition=follow_upstream(),
+)
+def prediction_outcomes(config: SettlementConfig, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """Served predictions settled against results; one made after the result was known is refused, and counted."""
+    settled = _settled(platform, config.replay)
+    written = write_outcomes(platform.url, settled.outcomes)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(settled.outcomes),
+            "written": written.changed,
+            "waiting": settled.waiting,
+            "refused": settled.refused,
+            "newest": table(settled.outcomes.tail(10)),
+        }
+    )
+
+
+@dg.asset(
+    deps=[prediction_outcomes],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"python"},
+    automation_condition=follow_upstream(),
+)
+def performance_report(config: SettlementConfig, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """Scores of the served predictions beside the market's on the same matches, by market and model version."""
+    outcomes = _settled(platform, config.replay).outcomes
+    market = read_frame(platform.url, "SELECT * FROM features.match_market")
+    report = performance(outcomes, market)
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": len(report), "report": table(report), "settled": len(outcomes)}
+    )
+
+
+@dg.asset(
+    deps=[prediction_log, live_deployment],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"evidently"},
+    automation_condition=follow_upstream(),
+)
+def drift_report(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
+    """Features that the service saw against those its champion was trained on; one HTML report a market is kept."""
+    from betting_assets.modelling.drift import drift
+
+    metadata: dict[str, dg.MetadataValue | int | float | str | bool] = {}
+    for market in MARKETS:
+        compared = _reference_and_current(platform, market)
+        if compared is None:
+            metadata[f"{market}_passed"], metadata[f"{market}_reason"] = True, "there is no champion"
+            continue
+        reference, current, columns = compared
+        html = platform.home / "reports" / f"drift_{market}.html"
+        html.parent.mkdir(parents=True, exist_ok=True)
+        result = drift(reference, current, columns, html, platform.settings.max_drifted_share)
+        metadata |= {
+            f"{market}_share": result.share,
+            f"{market}_passed": result.passed,
+            f"{market}_reason": result.reason,
+            f"{market}_rows": result.n_current,
+            f"{market}_columns": table(result.drifted),
+        }
+        if html.exists():
+            metadata[f"{market}_html"] = dg.MetadataValue.path(str(html))
+    return dg.MaterializeResult(metadata=metadata)
+
+
+@dg.asset_check(
+    asset=candidate_models,
+    additional_deps=[drift_report],
+    name="drift",
+    description="Fails when more of the served features drifted than settings.max_drifted_share: a cause to retrain.",
+    automation_condition=dg.AutomationCondition.eager(),
+)
+def drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Reads the newest drift report. It stands on the model, so that the report can depend on the model's service."""
+    event = context.instance.get_latest_materialization_event(dg.AssetKey("drift_report"))
+    if event is None or event.asset_materialization is None:
+        return dg.AssetCheckResult(passed=True, description="there is no drift report yet")
+    metadata = event.asset_materialization.metadata
+    failed = [market for market in MARKETS if metadata[f"{market}_passed"].value is False]
+    reasons = {market: str(metadata[f"{market}_reason"].value) for market in MARKETS}
+    return dg.AssetCheckResult(
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{market}: {reason}" for market, reason in reasons.items()),
+        metadata=dict(reasons),
+    )
+
+
+def _settled(platform: Platform, replay: bool | None) -> Settled:
+    made_at = "feature_time" if (platform.settings.hold_back if replay is None else replay) else "predicted_at"
+    url = platform.url
+    return settle(read_predictions(url), read_results(url), read_matches(url), made_at)
+
+
+def _reference_and_current(platform: Platform, market: str) -> tuple[pd.DataFrame, pd.DataFrame, list[str]] | None:
+    """The champion's training rows, the logged features of its predictions, and the columns to compare."""
+    from betting_assets.defs.training import load_training_set
+    from betting_assets.modelling.registry import CHAMPION
+
+    champion = platform.registry.by_alias(market, CHAMPION)
+    if champion is None:
+        return None
+    dataset, _ = load_training_set(platform, market, champion.tags["data_hash"])
+    columns = [name for name in champion.bundle().variants[GATED].features if name not in STILL]
+    logged = read_predictions(platform.url, market=market, model_version=champion.name)
+    current = pd.DataFrame(list(logged["features"].dropna()), columns=columns, dtype="float64")
+    return dataset.frame, current, columns

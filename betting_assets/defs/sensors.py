@@ -1,0 +1,28 @@
+"""What looks out for causes: automation conditions, new data in the source, trainings that died."""
+
+import dagster as dg
+
+from betting_assets.defs.history import new_partitions
+from betting_assets.defs.resources import Platform, close_orphans
+
+automation = dg.AutomationConditionSensorDefinition(
+    "automation",
+    target=dg.AssetSelection.all(),
+    minimum_interval_seconds=30,
+    description="Evaluates the conditions of automation.py: follow upstream, retrain, promote and deploy.",
+)
+
+
+@dg.run_status_sensor(run_status=dg.DagsterRunStatus.FAILURE, default_status=dg.DefaultSensorStatus.RUNNING)
+def failed_mlflow_runs(context: dg.RunStatusSensorContext, platform: dg.ResourceParam[Platform]) -> None:
+    """Ends the MLflow run of a Dagster run that was killed before it could do so itself."""
+    close_orphans(platform, context.instance)
+
+
+@dg.run_status_sensor(run_status=dg.DagsterRunStatus.CANCELED, default_status=dg.DefaultSensorStatus.RUNNING)
+def cancelled_mlflow_runs(context: dg.RunStatusSensorContext, platform: dg.ResourceParam[Platform]) -> None:
+    """Ends the MLflow run of a Dagster run that was cancelled."""
+    close_orphans(platform, context.instance)
+
+
+SENSORS = [automation, new_partitions, failed_mlflow_runs, cancelled_mlflow_runs]

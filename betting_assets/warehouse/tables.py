@@ -1,0 +1,286 @@
+"""The tables of the platform, declared as data; the migrations are held to this by a test.
+
+Comments are part of the declaration: they become comments in PostgreSQL and column descriptions in the asset graph.
+Tables of `features` grow with the frames written to them (warehouse/features.py); Feast keeps a schema of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import TypeEngine
+
+SCHEMAS = ("raw", "core", "features", "ml", "serving", "stream")
+
+DEPLOYMENT_STATES = ("starting", "healthy", "current", "retired", "refused")
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _column(name: str, kind: TypeEngine[Any], comment: str, *, null: bool = False, key: bool = False) -> Column[Any]:
+    return Column(name, kind, nullable=null, primary_key=key, comment=comment)
+
+
+def _key(name: str, kind: TypeEngine[Any], comment: str) -> Column[Any]:
+    return _column(name, kind, comment, key=True)
+
+
+def _moment(name: str, comment: str, *, null: bool = False) -> Column[Any]:
+    return _column(name, DateTime(timezone=True), comment, null=null)
+
+
+def _now(name: str, comment: str) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=text("now()"), comment=comment)
+
+
+def _of_match(*, key: bool = False) -> Column[Any]:
+    parent = ForeignKey("core.match.match_id")
+    return Column("match_id", Text(), parent, nullable=False, primary_key=key, comment="The match.")
+
+
+UPDATED = "When a cell of this row last changed (UTC)."
+NUMBERS: TypeEngine[Any] = ARRAY(Double())
+
+source_file = Table(
+    "source_file",
+    metadata,
+    _key("file", Text(), "Path of the file below the data folder."),
+    _column("sha256", Text(), "Digest of its bytes; unchanged bytes need no second reading."),
+    _column("source", Text(), "Which reader understood it, e.g. football-data."),
+    _column("rows_read", Integer(), "Rows that became records."),
+    _column("rows_rejected", Integer(), "Rows that could not be used."),
+    _now("read_at", "When it was last read (UTC)."),
+    schema="raw",
+    comment="Every file that was read.",
+)
+
+rejected_row = Table(
+    "rejected_row",
+    metadata,
+    _key("file", Text(), "Path of the file below the data folder."),
+    _key("line", Integer(), "Line in the file, counted from 1."),
+    _key("reason", Text(), "Why the row could not be used."),
+    _column("content", Text(), "What the row said, cut to 500 characters."),
+    _now("first_seen_at", "When it was first met (UTC)."),
+    _now("last_seen_at", "When it was last met (UTC)."),
+    schema="raw",
+    comment="Rows of the input that could not be used: nothing is dropped silently.",
+)
+
+match = Table(
+    "match",
+    metadata,
+    _key("match_id", Text(), "Deterministic slug of league, date, home and away."),
+    _column("sport", Text(), "Sport, e.g. football."),
+    _column("league", Text(), "League code of the source, e.g. E0."),
+    _column("season", Text(), "Season code, e.g. 1718 for 2017/18."),
+    _column("rating_pool", Text(), "Leagues whose teams' ratings are comparable (one country's pyramid)."),
+    _column("match_date", Date(), "Local date of the match."),
+    _moment("kickoff", "Start of the match (UTC); null when only the date is known.", null=True),
+    _column("home", Text(), "Team at home."),
+    _column("away", Text(), "Team away."),
+    _column("source", Text(), "Source that last wrote this row."),
+    _now("updated_at", UPDATED),
+    Index(None, "league", "season"),
+    Index(None, "match_date"),
+    schema="core",
+    comment="Fixtures, played or to come.",
+)
+
+result = Table(
+    "result",
+    metadata,
+    _of_match(key=True),
+    _column("home_score", SmallInteger(), "Final score of the team at home."),
+    _column("away_score", SmallInteger(), "Final score of the team away."),
+    _moment("known_at", "First moment at which a feature may use it: midnight after the match date (UTC)."),
+    _now("updated_at", UPDATED),
+    schema="core",
+    comment="Final scores.",
+)
+
+
+def _count(name: str, what: str) -> Column[Any]:
+    return _column(name, SmallInteger(), f"{what}; null when the source has none, never a made-up zero.", null=True)
+
+
+football_statistics = Table(
+    "football_statistics",
+    metadata,
+    _of_match(key=True),
+    _count("home_shots", "Shots of the team at home"),
+    _count("away_shots", "Shots of the team away"),
+    _count("home_shots_on_target", "Shots on target of the team at home"),
+    _count("away_shots_on_target", "Shots on target of the team away"),
+    _count("home_corners", "Corners of the team at home"),
+    _count("away_corners", "Corners of the team away"),
+    _count("home_yellow_cards", "Yellow cards of the team at home"),
+    _count("away_yellow_cards", "Yellow cards of the team away"),
+    _count("home_red_cards", "Red cards of the team at home"),
+    _count("away_red_cards", "Red cards of the team away"),
+    _now("updated_at", UPDATED),
+    schema="core",
+    comment="Counts that football sources add to a result.",
+)
+
+book = Table(
+    "book",
+    metadata,
+    _key("match_id", Text(), "The match; that it exists is checked by write_batch, for a whole frame at once."),
+    _key("market", Text(), "Market, e.g. 1x2 or over_under."),
+    _key("line", Double(), "Line of the market, 0 where it has none; 2.5 goals for over_under."),
+    _key("bookmaker", Text(), "Slug of the bookmaker, or market-average and market-maximum."),
+    _key("phase", Text(), "pre_close: could still be bet on; close: the last price, a label and never a feature."),
+    _column("prices", NUMBERS, "Decimal odds in the order of the market's selections; NaN where there is none."),
+    _moment("taken_at", "When these prices were taken (UTC); of pre_close books: the decision time."),
+    _column("flag", Text(), "Why this book should not be trusted, e.g. overround_high; null when it may.", null=True),
+    _now("updated_at", UPDATED),
+    CheckConstraint("phase IN ('pre_close', 'close')", name="phase"),
+    schema="core",
+    comment="Prices of one bookmaker for one line of a market at one time: the unit in which a margin exists.",
+)
+
+match_alias = Table(
+    "match_alias",
+    metadata,
+    _key("source", Text(), "Source that names the match differently."),
+    _key("external_id", Text(), "Its identifier there."),
+    _of_match(),
+    schema="core",
+    comment="Identifiers of matches in other sources.",
+)
+
+team_alias = Table(
+    "team_alias",
+    metadata,
+    _key("rating_pool", Text(), "Pool in which the alias holds."),
+    _key("alias", Text(), "Another spelling."),
+    _column("team", Text(), "The name used in core.match."),
+    schema="core",
+    comment="Other spellings of team names: kept as data, never guessed.",
+)
+
+training_snapshot = Table(
+    "training_snapshot",
+    metadata,
+    _key("snapshot_hash", Text(), "Digest of the rows and columns."),
+    _column("market", Text(), "Market it trains for."),
+    _column("feature_service", Text(), "Feast feature service it was joined from."),
+    _column("rows", Integer(), "Number of rows."),
+    _column("columns", ARRAY(Text()), "Names of the columns, in order."),
+    _column("path", Text(), "Where the file lies, below the platform's folder."),
+    _now("created_at", "When it was made (UTC)."),
+    schema="ml",
+    comment="Training sets, by digest: a model names the one it was trained on.",
+)
+
+walk_forward_prediction = Table(
+    "walk_forward_prediction",
+    metadata,
+    _key("run_id", Text(), "MLflow run of the candidate."),
+    _key("market", Text(), "Market that was predicted."),
+    _key("variant", Text(), "fundamentals, market_residual, or a baseline."),
+    _key("match_id", Text(), "The match."),
+    _column("probabilities", NUMBERS, "One for each selection, in order; they sum to 1."),
+    _column("test_season", Text(), "Season that the model had not seen."),
+    schema="ml",
+    comment="Predictions of the walk-forward evaluation, each by a model that knew earlier seasons only.",
+)
+
+evaluation = Table(
+    "evaluation",
+    metadata,
+    _key("run_id", Text(), "MLflow run of the candidate."),
+    _key("market", Text(), "Market that was predicted."),
+    _key("variant", Text(), "fundamentals, market_residual, or a baseline."),
+    _column("metrics", JSONB(), "Log-loss, RPS, Brier, calibration, intervals, bets: by name."),
+    _now("created_at", "When it was measured (UTC)."),
+    schema="ml",
+    comment="What the walk-forward evaluation measured.",
+)
+
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("id", BigInteger(), Identity(), primary_key=True, comment="Number of the deployment, growing."),
+    _column("bento_tag", Text(), "Bento that it serves, name:version."),
+    _column("market_versions", JSONB(), "Model version for each market."),
+    _column("status", Text(), "starting → healthy → current → retired; refused: failed its checks or was rolled back."),
+    _column("reason", Text(), "Why it was refused or retired.", null=True),
+    _column("known_answers", JSONB(), "Inputs with the answers that the service must give before it may go live."),
+    _now("created_at", "When it was proposed (UTC)."),
+    _moment("made_current_at", "When it last went live (UTC).", null=True),
+    CheckConstraint(f"status IN ({', '.join(repr(state) for state in DEPLOYMENT_STATES)})", name="status"),
+    Index("deployment_one_current", "status", unique=True, postgresql_where=text("status = 'current'")),
+    schema="serving",
+    comment="The log of deployments; at most one is current, and every worker follows it.",
+)
+
+prediction_log = Table(
+    "prediction_log",
+    metadata,
+    Column("id", BigInteger(), Identity(), primary_key=True, comment="Number of the prediction, growing."),
+    _now("predicted_at", "When it was given (UTC)."),
+    _column("request_id", Text(), "Request that asked for it."),
+    _column("match_id", Text(), "The match; need not be in core.match yet."),
+    _column("market", Text(), "Market that was predicted."),
+    _column("variant", Text(), "Variant of the model that answered."),
+    _column("model_version", Text(), "Version of the model that answered."),
+    _column("bento_tag", Text(), "Bento that answered."),
+    _column("probabilities", NUMBERS, "One for each selection, in order; they sum to 1."),
+    _column("features", JSONB(none_as_null=True), "Features that it saw, where they are kept.", null=True),
+    _moment("feature_time", "Time of the newest feature that it saw (UTC).", null=True),
+    _column("served_by", Text(), "Process that answered: host:pid."),
+    Index(None, "match_id"),
+    Index(None, "predicted_at"),
+    schema="serving",
+    comment="Every prediction that was served.",
+)
+
+prediction_outcome = Table(
+    "prediction_outcome",
+    metadata,
+    Column(
+        "prediction_id",
+        BigInteger(),
+        ForeignKey("serving.prediction_log.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        comment="The prediction.",
+    ),
+    _column("match_id", Text(), "The match."),
+    _column("market", Text(), "Market that was predicted."),
+    _column("outcome", SmallInteger(), "Index of the selection that won, counted from 0."),
+    _moment("settled_at", "When the result was known (UTC)."),
+    _column("log_loss", Double(), "Minus the natural log of the winning selection's probability."),
+    _column("rps", Double(), "Ranked probability score (Epstein 1969), divided by selections - 1.", null=True),
+    _column("brier", Double(), "Brier score (1950): squared error summed over the selections."),
+    Index(None, "settled_at"),
+    schema="serving",
+    comment="Predictions with what became of them.",
+)

@@ -1,0 +1,157 @@
+"""What the platform does with Feast: apply, materialize, read online, join point in time."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from feast import FeatureService, FeatureStore, Project
+from feast.diff.property_diff import TransitionType
+from feast.diff.registry_diff import FeastObjectDiff
+from feast.errors import EntityNotFoundException, FeatureServiceNotFoundException, FeatureViewNotFoundException
+from feast.feature_view import DUMMY_ENTITY, FeatureView
+from feast.repo_contents import RepoContents
+from feast.type_map import feast_value_type_to_python_type
+from sqlalchemy import text
+
+from betting_assets.modelling.feature_tables import KEYS
+from feature_repo.columns import typed
+from feature_repo.entities import match
+from feature_repo.services import FEATURE_SERVICES, feature_names, feature_service
+from feature_repo.store import REGISTRY_LOCK, registry_engine
+from feature_repo.views import match_market, match_strength
+
+VIEWS = [match_strength, match_market]
+NOT_APPLIED = (FeatureServiceNotFoundException, FeatureViewNotFoundException, EntityNotFoundException)
+
+
+def apply_definitions(store: FeatureStore) -> list[str]:
+    """Make the registry and the online tables what this folder defines; what is no longer defined goes.
+
+    Returns:
+        The changes, e.g. `create feature view match_strength`; empty when nothing had changed.
+    """
+    sources = [view.batch_source for view in VIEWS if view.batch_source is not None]
+    wanted = RepoContents(
+        projects=[Project(name=store.project)],
+        data_sources=sources,
+        entities=[match, DUMMY_ENTITY],
+        feature_views=VIEWS,
+        feature_services=FEATURE_SERVICES,
+        on_demand_feature_views=[],
+        stream_feature_views=[],
+        label_views=[],
+        permissions=[],
+    )
+    with registry_engine(store).begin() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({REGISTRY_LOCK})"))
+        difference, _, _ = store.plan(wanted)
+        changes = [change for change in difference.feast_object_diffs if _is_change(change)]
+        gone: list[Any] = [c.current_feast_object for c in changes if c.transition_type is TransitionType.DELETE]
+        # Even without a change: an earlier apply may have died between the registry and the online tables.
+        store.apply([*sources, match, *VIEWS, *FEATURE_SERVICES], objects_to_delete=gone, partial=False)
+    return [_sentence(change) for change in changes]
+
+
+def _is_change(change: FeastObjectDiff) -> bool:
+    """Feast also takes a view for changed when only the time differs at which Python made its source."""
+    before, after = change.current_feast_object, change.new_feast_object
+    if isinstance(before, FeatureView) and isinstance(after, FeatureView):
+        properties = {difference.property_name for difference in change.feast_object_property_diffs}
+        return bool(properties - {"batch_source"}) or before.batch_source != after.batch_source
+    return change.transition_type is not TransitionType.UNCHANGED
+
+
+def _sentence(change: FeastObjectDiff) -> str:
+    return f"{change.transition_type.name.lower()} {change.feast_object_type.value} {change.name}"
+
+
+def materialize_upcoming(store: FeatureStore, start: dt.datetime, end: dt.datetime) -> dict[str, int]:
+    """Write the feature rows whose decision time lies in [start, end] (both aware) to the online store.
+
+    Returns:
+        Number of matches written, by view.
+    """
+    if start.tzinfo is None or end.tzinfo is None:
+        raise ValueError(f"materialize from {start} to {end}: give both times with a time zone")
+    counts = {view.name: _matches_between(store, view, start, end) for view in VIEWS}
+    store.materialize(start, end, feature_views=[view.name for view in VIEWS])
+    return counts
+
+
+def _matches_between(store: FeatureStore, view: FeatureView, start: dt.datetime, end: dt.datetime) -> int:
+    query = f"SELECT count(DISTINCT match_id) FROM features.{view.name} WHERE event_timestamp BETWEEN :start AND :end"  # noqa: S608
+    with registry_engine(store).connect() as connection:
+        return int(connection.execute(text(query), {"start": start, "end": end}).scalar_one())
+
+
+def online_features(store: FeatureStore, market: str, match_ids: Sequence[str]) -> pd.DataFrame:
+    """The newest online features of matches, for the service `{market}_market_residual`.
+
+    Returns:
+        One row a known match, in the order given: match_id, feature_time (UTC, of the newest of its rows), and every
+        feature of the service. Matches that were never materialized are absent; unknown values are null.
+    """
+    service = feature_service(market, "market_residual")
+    features = feature_names(service)
+    keys = list(dict.fromkeys(match_ids))
+    if not keys:
+        times = pd.DatetimeIndex([], tz="UTC")
+        return typed(pd.DataFrame({"match_id": [], "feature_time": times} | {name: [] for name in features}))
+    response = _ask(store, service, lambda: store.get_online_features(service, {"match_id": keys}).proto)
+    columns = dict(zip(response.metadata.feature_names.val, response.results, strict=True))
+    seconds = np.array([[time.seconds for time in columns[name].event_timestamps] for name in features]).max(axis=0)
+    times = pd.to_datetime(seconds, unit="s", utc=True).as_unit("ns")
+    values = {name: [feast_value_type_to_python_type(value) for value in columns[name].values] for name in features}
+    frame = pd.DataFrame({"match_id": keys, "feature_time": times} | values)
+    return typed(frame.loc[seconds > 0].reset_index(drop=True))
+
+
+def point_in_time(store: FeatureStore, market: str, entity_frame: pd.DataFrame) -> pd.DataFrame:
+    """The training table of a market: for each match what was known at `event_timestamp`, service `{market}_training`.
+
+    Args:
+        entity_frame: match_id and event_timestamp (aware), each pair once.
+
+    Returns:
+        The rows of `entity_frame` in their order and with their index, and every feature of the service, null where
+        no row was known. Names carry no view prefix.
+
+    Raises:
+        ValueError: nothing is asked for, a pair is asked for twice, a time lacks its zone, or the join lost or
+            multiplied rows.
+    """
+    wanted = entity_frame[KEYS]
+    if not isinstance(wanted["event_timestamp"].dtype, pd.DatetimeTZDtype):
+        raise ValueError("event_timestamp has no time zone: give it as UTC times")
+    if wanted.empty:
+        raise ValueError(f"no match is asked for: the training table of {market} would be empty")
+    if (twice := wanted.duplicated()).any():
+        raise ValueError(f"match {wanted.loc[twice, 'match_id'].iloc[0]} is asked for twice at the same time")
+    service = feature_service(market, "training")
+    entities = wanted.reset_index(drop=True)
+    found = _ask(store, service, lambda: store.get_historical_features(entities, service).to_df())
+    if len(found) != len(wanted):
+        raise ValueError(f"the point-in-time join made {len(found)} rows of {len(wanted)}")
+    found["event_timestamp"] = pd.to_datetime(found["event_timestamp"], utc=True).astype("datetime64[ns, UTC]")
+    joined = wanted.merge(found, on=KEYS, how="left", validate="one_to_one", indicator="found")
+    if (lost := joined["found"] != "both").any():
+        raise ValueError(f"the point-in-time join lost {lost.sum()} rows, first {joined.loc[lost, 'match_id'].iloc[0]}")
+    return typed(joined[[*KEYS, *feature_names(service)]]).set_index(entity_frame.index)
+
+
+def _ask(store: FeatureStore, service: FeatureService, question: Callable[[], Any]) -> Any:
+    """The answer, after a second look at the registry if what Feast remembers of it is older than the last apply."""
+    try:
+        return question()
+    except NOT_APPLIED:
+        store.registry.refresh(store.project)
+    try:
+        return question()
+    except NOT_APPLIED as error:
+        raise LookupError(
+            f"the features of {service.name} are not in the registry: run `python -m feature_repo apply`"
+        ) from error

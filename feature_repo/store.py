@@ -1,0 +1,111 @@
+"""The one FeatureStore of this process for a database, made from feature_store.yaml."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import threading
+from pathlib import Path
+from string import Template
+
+import yaml
+from feast import FeatureStore, RepoConfig
+from feast.infra.registry.sql import SqlRegistry
+from sqlalchemy import URL, Engine, make_url
+
+from betting_assets.settings import NO_TELEMETRY
+from betting_assets.warehouse.database import connect, without_password
+from feature_repo.online_store import ReconnectingPostgresOnlineStore
+
+FOLDER = Path(__file__).parent
+REGISTRY_LOCK = "hashtext('feast registry')"
+"""Advisory lock: one process at a time creates or changes the registry. Feast itself has no lock."""
+
+_stores: dict[str, FeatureStore] = {}
+_opening = threading.Lock()
+
+
+def feature_store(database_url: str) -> FeatureStore:
+    """The FeatureStore on a database, postgresql://user:password@host:port/database; made once for a process.
+
+    Raises:
+        ValueError: the URL lacks a host, a user or a database.
+        DatabaseError: the database cannot be reached.
+    """
+    with _opening:
+        if database_url not in _stores:
+            _stores[database_url] = _open(database_url)
+        return _stores[database_url]
+
+
+def forget() -> None:
+    """Close every FeatureStore of this process, for tests and before a database is dropped."""
+    with _opening:
+        for store in _stores.values():
+            _close(store)
+        _stores.clear()
+
+
+def environment(database_url: str) -> dict[str, str]:
+    """The variables of feature_store.yaml for a database, escaped as that file says."""
+    url = make_url(database_url)
+    if not (url.host and url.username and url.database):
+        raise ValueError(
+            f"{without_password(database_url)}: Feast needs host, user and database; "
+            "write postgresql://user:password@host:port/database"
+        )
+    sslmode = _sslmode(url)
+    registry = url.set(drivername="postgresql+psycopg", query={"sslmode": sslmode})
+    values = {
+        "FEAST_HOST": url.host,
+        "FEAST_PORT": str(url.port or 5432),
+        "FEAST_DATABASE": url.database,
+        "FEAST_USER": url.username,
+        "FEAST_PASSWORD": str(url.password or ""),
+        "FEAST_SSLMODE": sslmode,
+        "FEAST_REGISTRY_URL": registry.render_as_string(hide_password=False),
+    }
+    return {name: json.dumps(value, ensure_ascii=False)[1:-1] for name, value in values.items()}
+
+
+def _sslmode(url: URL) -> str:
+    """As the URL says; else none on loopback, where the embedded server has no certificate, and libpq's default."""
+    if isinstance(mode := url.query.get("sslmode"), str):
+        return mode
+    return "disable" if _is_loopback(str(url.host)) else "prefer"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _open(database_url: str) -> FeatureStore:
+    for name, value in NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
+    text = (FOLDER / "feature_store.yaml").read_text()
+    config = RepoConfig(**yaml.safe_load(Template(text).substitute(environment(database_url))))
+    config.repo_path = FOLDER
+    store = FeatureStore(config=config)
+    with connect(database_url, autocommit=True) as connection:
+        connection.execute(f"SELECT pg_advisory_lock({REGISTRY_LOCK})")
+        connection.execute("CREATE SCHEMA IF NOT EXISTS feast")
+        store.registry  # noqa: B018  Feast creates its tables at the first look.
+    return store
+
+
+def registry_engine(store: FeatureStore) -> Engine:
+    """SQLAlchemy engine of the registry, which lies in the platform's own database."""
+    registry = store.registry
+    assert isinstance(registry, SqlRegistry)
+    return registry.write_engine
+
+
+def _close(store: FeatureStore) -> None:
+    registry_engine(store).dispose()
+    online = store.provider.online_store
+    if isinstance(online, ReconnectingPostgresOnlineStore):
+        online.close_pool()

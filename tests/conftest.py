@@ -1,0 +1,48 @@
+"""What every test may use: a real PostgreSQL for the session, and a fresh, migrated database for one test."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from betting_assets.embedded.postgres import EmbeddedPostgres
+from betting_assets.warehouse.database import connect, with_database
+from betting_assets.warehouse.migrate import migrate
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """URL of the main database (empty) of a server that lives for this session. fsync is off: nothing here is kept."""
+    folder = Path(tempfile.mkdtemp(prefix="betting-test-"))
+    folder.chmod(0o755)  # for the server's own user, when root runs the tests
+    server = EmbeddedPostgres(folder / "postgres", options={"fsync": "off", "max_wal_size": "512MB"})
+    try:
+        yield server.start()
+    finally:
+        server.delete()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _migrated_template(postgres_url: str) -> str:
+    with connect(postgres_url, autocommit=True) as conn:
+        conn.execute("CREATE DATABASE migrated")
+    migrate(with_database(postgres_url, "migrated"))
+    return "migrated"
+
+
+@pytest.fixture
+def database(postgres_url: str, _migrated_template: str) -> Iterator[str]:
+    """URL of a database of this test's own, with the newest schema and no rows."""
+    name = f"test_{next(_numbers)}"
+    with connect(postgres_url, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {_migrated_template}")
+        yield with_database(postgres_url, name)
+        conn.execute(f"DROP DATABASE {name} WITH (FORCE)")

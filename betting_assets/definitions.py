@@ -6,6 +6,7 @@ import dagster as dg
 
 from betting_assets.defs import deployment, features, history, monitoring, training
 from betting_assets.defs.jobs import JOBS
+from betting_assets.defs.logs import run_logger
 from betting_assets.defs.resources import Platform, mlflow_run
 from betting_assets.defs.sensors import SENSORS
 from betting_assets.settings import settings
@@ -21,6 +22,7 @@ def build(platform: Platform) -> dg.Definitions:
         sensors=SENSORS,
         resources={"platform": platform, "mlflow": mlflow_run},
         executor=dg.in_process_executor,
+        loggers={"console": run_logger},
     )
 
 

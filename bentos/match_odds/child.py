@@ -24,17 +24,6 @@ def bentoml_command(*arguments: str) -> list[str]:
 
 
 def child_environment(home: Path, **more: str) -> dict[str, str]:
-    """This process's environment, without telemetry, with the state folder and BentoML's store below it.
-
-    Optimized Python turns off typeguard, with which Feast rewrites itself at every import: half of the start. Its
-    bytecode is kept in the state folder, because it is not the one that the rest of the platform uses.
-    """
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    own = {
-        "BETTING_HOME": str(home.resolve()),
-        "BENTOML_HOME": str(bentoml_home(home)),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONOPTIMIZE": "1",
-        "PYTHONPYCACHEPREFIX": str(home.resolve() / "bytecode"),
-    }
-    return {**inherited, **NO_TELEMETRY, **own, **more}
+    """This process's environment, without telemetry, with the state folder and BentoML's store below it."""
+    own = {"BETTING_HOME": str(home.resolve()), "BENTOML_HOME": str(bentoml_home(home)), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **NO_TELEMETRY, **own, **more}

@@ -1,7 +1,7 @@
 """The process that keeps the current deployment running: it follows the one pointer, serving.deployment.
 
-`python -m bentos.match_odds.follower` serves on the configured port whatever deployment is current, and starts the
-next one when the pointer moves (NOTIFY, with polling as a backstop). It ends with its parent, and takes the Bento along.
+`python -m bentos.match_odds.follower` serves on the configured port whatever deployment is current; it looks every
+second, and starts the next one when the pointer moved. It ends with its parent, and takes the Bento along.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-import psutil
 import psycopg
 
-from bentos.match_odds.runner import RunningBento, StartError
+from bentos.match_odds.runner import RunningBento, StartError, end_leftovers
 from betting_assets.settings import settings
 from betting_assets.warehouse import deployments
-from betting_assets.warehouse.database import connect, resolve_url
+from betting_assets.warehouse.database import DatabaseError, connect, resolve_url
 
 POLL_SECONDS = 1.0
 MOST_STARTS = 3
@@ -36,7 +35,6 @@ class Follower:
 
     def __init__(self, url: str, home: Path, port: int) -> None:
         self._url, self._home, self._port = url, home, port
-        self._pid_file = home / "serving" / f"{port}.pid"
         self._bento: RunningBento | None = None
         self._parent = os.getppid()
 
@@ -47,9 +45,9 @@ class Follower:
             StartError: the current Bento could not be started `MOST_STARTS` times in a row.
             RuntimeError: another follower is at work on this database.
         """
-        self._end_leftover()
         try:
             with _only_one(self._url):
+                end_leftovers(self._home, self._port)
                 failures = 0
                 while os.getppid() == self._parent:
                     try:
@@ -60,7 +58,7 @@ class Follower:
                         log.error("start %d of %d failed: %s", failures, MOST_STARTS, error)
                         if failures == MOST_STARTS:
                             raise
-                    except psycopg.OperationalError as error:
+                    except (DatabaseError, psycopg.OperationalError) as error:
                         log.warning("the database cannot be reached, the Bento serves on: %s", error)
                     time.sleep(POLL_SECONDS)
         finally:
@@ -78,23 +76,12 @@ class Follower:
         bento = RunningBento(current.bento_tag, self._port, self._home, self._url)
         bento.start()
         self._bento = bento
-        self._pid_file.write_text(str(bento.pid))
         log.info("%s serves", current.bento_tag)
 
     def _stop(self) -> None:
         if self._bento is not None:
             self._bento.stop()
             self._bento = None
-        self._pid_file.unlink(missing_ok=True)
-
-    def _end_leftover(self) -> None:
-        """End a Bento that a killed follower left behind on this port."""
-        with contextlib.suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
-            process = psutil.Process(int(self._pid_file.read_text()))
-            if "bentoml" in " ".join(process.cmdline()):
-                log.warning("ending a Bento left over from an earlier start, pid %d", process.pid)
-                os.killpg(process.pid, signal.SIGKILL)
-        self._pid_file.parent.mkdir(parents=True, exist_ok=True)
 
 
 def is_followed(url: str) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bentos.match_odds.champions import FOLDER
 from bentos.match_odds.contract import Features, MarketName, Message, Row
-from bentos.match_odds.scoring import frame, predict
+from bentos.match_odds.scoring import frame
 from betting_assets.modelling.bundle import Bundle
 
 FILE = "known_answers.json"
@@ -43,7 +43,7 @@ def known_answers(bundle: Bundle, table: pd.DataFrame, rows: int = ROWS) -> list
     places = sorted({round(i * (len(table) - 1) / max(rows - 1, 1)) for i in range(rows)})
     features = [_features(bundle, table.iloc[place]) for place in places]
     features.append(features[-1] | dict.fromkeys(bundle.market.market_columns))
-    prediction = predict(bundle, frame(bundle, features))
+    prediction = bundle.predict(frame(bundle, features))
     return [
         KnownAnswer(
             market=MarketName(bundle.market.market.value), features=row, variant=variant, probabilities=probabilities

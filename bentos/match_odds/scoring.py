@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from bentos.match_odds.champions import Champion, Champions
 from bentos.match_odds.contract import Row, RowAnswer, Value
 from bentos.match_odds.errors import NotFound
-from betting_assets.modelling.bundle import Bundle, Prediction
-from betting_assets.modelling.variants import VariantName
+from betting_assets.modelling.bundle import Bundle
 
 SUM_TOLERANCE = 1e-6
 NOT_FINITE = "the features give no finite probabilities: a value is far outside what training saw"
@@ -80,8 +78,8 @@ def _market_fault(bundle: Bundle, features: Mapping[str, Value]) -> str | None:
 
 
 def _answers(champion: Champion, features: Sequence[Mapping[str, Value]]) -> list[RowAnswer]:
-    prediction = predict(champion.bundle, frame(champion.bundle, features))
-    with np.errstate(divide="ignore", over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        prediction = champion.bundle.predict(frame(champion.bundle, features))
         usable = np.isfinite(1.0 / prediction.probabilities)
     return [
         RowAnswer(model_version=champion.version, variant=variant, probabilities=row.tolist())
@@ -98,23 +96,6 @@ def frame(bundle: Bundle, features: Sequence[Mapping[str, Value]]) -> pd.DataFra
     values = np.array(cells, dtype=np.float64)
     leagues: list[Any] = [row["league"] for row in features]
     return pd.DataFrame(values, columns=numbers).assign(league=leagues)
-
-
-def predict(bundle: Bundle, rows: pd.DataFrame) -> Prediction:
-    """`Bundle.predict`, equal to the bit for a row alone and in a batch.
-
-    Trees are, but the linear base of `fundamentals` is a matrix product, which BLAS sums in an order that depends on
-    the number of rows. So rows without a market, which are few, are predicted one by one.
-    """
-    priced: npt.NDArray[np.bool_] = rows[bundle.market.market_columns].notna().all(axis=1).to_numpy()
-    probabilities = np.empty((len(rows), len(bundle.market.selections)))
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        if priced.any():
-            probabilities[priced] = bundle.predict(rows[priced], VariantName.MARKET_RESIDUAL).probabilities
-        for i in np.flatnonzero(~priced):
-            probabilities[i] = bundle.predict(rows.iloc[i : i + 1], VariantName.FUNDAMENTALS).probabilities[0]
-    names = (VariantName.FUNDAMENTALS.value, VariantName.MARKET_RESIDUAL.value)
-    return Prediction(probabilities, tuple(names[int(p)] for p in priced))
 
 
 def _names(names: Sequence[str]) -> str:

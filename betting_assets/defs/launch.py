@@ -1,5 +1,6 @@
 """Runs the jobs in this process, one stage after another: what `betting demo` and the tests do."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,10 +8,12 @@ from typing import Any
 
 import dagster as dg
 
+from betting_assets.defs.logs import NAME, step_of
 from betting_assets.defs.partitions import range_tags, register_partitions
 from betting_assets.defs.resources import Platform
 
 Config = dict[str, Any]
+ENDED = ("STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED")
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a stage: `failed_checks` by name with their reasons; metadata of each asset, by asset."""
+    """What became of a stage: `failed_checks` by name with their reasons, the first error, metadata by asset."""
 
     success: bool
     failed_checks: dict[str, str]
+    error: str | None
     metadata: dict[str, dict[str, Any]]
 
 
@@ -58,14 +62,15 @@ class Launcher:
             tags = range_tags(self._instance)
         job = self._definitions.resolve_job_def(stage.job)
         config = {"ops": {op: {"config": values} for op, values in (stage.ops or {}).items()}}
-        result = job.execute_in_process(
-            run_config=config,
-            instance=self._instance,
-            partition_key=stage.partition,
-            tags=tags,
-            raise_on_error=False,
-        )
-        return Outcome(result.success, _failed_checks(result), _metadata(result))
+        with _watched(self._on_step):
+            result = job.execute_in_process(
+                run_config=config,
+                instance=self._instance,
+                partition_key=stage.partition,
+                tags=tags,
+                raise_on_error=False,
+            )
+        return Outcome(result.success, _failed_checks(result), _first_error(result), _metadata(result))
 
     def steps(self, stage: Stage) -> int:
         """How many steps the stage has, for a progress bar."""
@@ -77,12 +82,50 @@ def _failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     return {f"{e.asset_key.to_user_string()}:{e.check_name}": str(e.description) for e in evaluations if not e.passed}
 
 
+def _first_error(result: dg.ExecuteInProcessResult) -> str | None:
+    """Innermost message of the first failed step, in one line."""
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error is not None:
+            error = event.step_failure_data.error
+            while error.cause is not None:
+                error = error.cause
+            return f"{event.step_key}: {' '.join(error.message.split())[:300]}"
+    return None
+
+
 def _metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for event in result.get_asset_materialization_events():
         materialization = event.step_materialization_data.materialization
         found[materialization.asset_key.to_user_string()] = {k: v.value for k, v in materialization.metadata.items()}
     return found
+
+
+class _StepWatch(logging.Handler):
+    """Tells a callback of every step that ended, as the run's own log tells of it."""
+
+    def __init__(self, on_step: Callable[[str], None]) -> None:
+        super().__init__()
+        self._on_step = on_step
+
+    def emit(self, record: logging.LogRecord) -> None:
+        step = step_of(record)
+        if step is not None and step[0] in ENDED:
+            self._on_step(step[1])
+
+
+@contextmanager
+def _watched(on_step: Callable[[str], None] | None) -> Iterator[None]:
+    if on_step is None:
+        yield
+        return
+    logger, watch = logging.getLogger(NAME), _StepWatch(on_step)
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(watch)
+    try:
+        yield
+    finally:
+        logger.removeHandler(watch)
 
 
 @contextmanager

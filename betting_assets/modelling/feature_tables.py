@@ -92,5 +92,7 @@ def _consensus_of_all_markets(
     ]
     taken = pd.concat([table.pop("taken_at") for table in tables], axis=1)
     joined = pd.concat(tables, axis=1)
+    flags = [column for column in joined.columns if column.endswith("_fallback")]
+    joined[flags] = joined[flags].astype("boolean")
     joined.insert(0, "event_timestamp", pd.to_datetime(taken.max(axis=1), utc=True))
     return joined.rename_axis("match_id").reset_index()

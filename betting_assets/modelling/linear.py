@@ -27,7 +27,9 @@ class LinearModel:
     def log_probabilities(self, values: Floats, leagues: npt.NDArray[np.object_]) -> Floats:
         """values (n, features) with NaN for missing, leagues (n,) → log-probabilities (n, k), rows normalized."""
         design = _design(values, leagues, self.leagues, self.mean, self.scale)
-        return log_softmax(design @ self.weights + self.bias)
+        # Not a matrix product: BLAS sums in an order that depends on the number of rows, so that a row alone and the
+        # same row in a batch would differ in their last bits.
+        return log_softmax((design[:, :, None] * self.weights).sum(axis=1) + self.bias)
 
     def to_dict(self) -> dict[str, object]:
         return {

@@ -1,0 +1,27 @@
+"""Where runs write their log: the Python logger `betting.runs`, which the program that starts them may redirect."""
+
+import logging
+
+import dagster as dg
+
+NAME = "betting.runs"
+
+
+@dg.logger(description="Python's logger betting.runs; to the console unless the program gave it handlers of its own.")
+def run_logger(context: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.getLogger(NAME)
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+    return logger
+
+
+def step_of(record: logging.LogRecord) -> tuple[str, str] | None:
+    """(event, step) of a log record that tells of a step's end, else None."""
+    metadata = getattr(record, "dagster_meta", None) or {}
+    event = metadata.get("dagster_event")
+    if event is None or event.step_key is None:
+        return None
+    return str(event.event_type_value), str(event.step_key)

@@ -233,6 +233,8 @@ def _quiet(path: Path) -> logging.Handler:
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    logging.getLogger("mlflow").handlers[:] = []
+    logging.getLogger("mlflow").propagate = True
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
     return handler

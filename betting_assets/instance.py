@@ -31,6 +31,7 @@ def environment(settings: Settings, url: str) -> dict[str, str]:
     home = settings.home.resolve()
     return {
         **NO_TELEMETRY,
+        **settings.as_environment(),
         "BETTING_HOME": str(home),
         "BETTING_DATABASE_URL": url,
         "DAGSTER_HOME": str(dagster_home(home)),

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     retrain_cron: str = Field("0 */6 * * *", description="Slots in which a due retraining may start: its cooldown.")
     max_drifted_share: float = Field(0.3, ge=0, le=1, description="Share of drifted features above which drift fails.")
 
+    def as_environment(self) -> dict[str, str]:
+        """These settings as variables, so that a child process has the same ones."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in values.items()}
+        return {f"BETTING_{name.upper()}": str(value) for name, value in plain.items() if value is not None}
+
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:

@@ -62,7 +62,7 @@ def build_bento(
     known = list(known)
     _check(champions, versions, known)
     version = f"{dt.datetime.now(dt.UTC):%Y%m%d%H%M%S}-{uuid.uuid4().hex[:6]}"
-    with tempfile.TemporaryDirectory(dir=bentoml_home(home), prefix="staging-") as staging:
+    with tempfile.TemporaryDirectory(prefix="match-odds-") as staging:
         _stage(Path(staging), champions, versions, known)
         command = bentoml_command("build", "--version", version, staging)
         done = subprocess.run(

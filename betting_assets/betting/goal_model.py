@@ -20,16 +20,9 @@ from betting_assets.betting.timeline import NEVER, Rows, timeline
 
 _ATTACK, _DEFENCE = 0, 1
 _HOME, _AWAY = 0, 1
-_MOST_GOALS = 10
 _STATISTICS = ("home_shots_on_target", "away_shots_on_target")
 
-COLUMNS = (
-    "goal_model_home_goals",
-    "goal_model_away_goals",
-    "goal_model_home_log_odds",
-    "goal_model_away_log_odds",
-    "goal_model_over_log_odds",
-)
+COLUMNS = ("goal_model_home", "goal_model_away", "goal_model_log_ratio", "goal_model_mismatch")
 
 
 @dataclass(frozen=True)
@@ -61,12 +54,11 @@ def goal_forecasts(
     decided_at: pd.Series[pd.Timestamp],
     params: GoalParameters = DEFAULTS,
 ) -> pd.DataFrame:
-    """Expected goals of each match from the results known at `decided_at` (UTC, index of `matches`), and their odds.
+    """Goals expected in each match from the results known at `decided_at` (UTC, index of `matches`).
 
-    One row a match, index of `matches`: match_id and COLUMNS: goals expected of the home and of the away team, then
-    natural log odds of a home win against a draw, of an away win against a draw, and of three or more goals against
-    fewer, if both scores were independent and Poisson. NaN where `decided_at` is NaT. Raises ValueError on
-    inconsistent input, see `history`.
+    One row a match, index of `matches`: match_id and COLUMNS: goals expected of the home and of the away team, the
+    natural log of their ratio, and its absolute value (more goals are scored between unequal teams than their
+    strengths alone explain). NaN where `decided_at` is NaT. Raises ValueError on inconsistent input, see `history`.
     """
     known = history(matches, results, decided_at)
     state = _State(known, align(matches, statistics, "statistics"), params)
@@ -76,25 +68,9 @@ def goal_forecasts(
             expected[day.reads] = state.intensities(day.reads, day.day)
         if len(day.updates):
             state.learn(day.updates, day.day)
-    values = np.column_stack([expected, poisson_log_odds(expected[:, _HOME], expected[:, _AWAY])])
+    log_ratio = np.log(expected[:, _HOME]) - np.log(expected[:, _AWAY])
+    values = np.column_stack([expected, log_ratio, np.abs(log_ratio)])
     return pd.DataFrame(values, columns=list(COLUMNS), index=matches.index).assign(match_id=matches["match_id"])
-
-
-def poisson_log_odds(home: Floats, away: Floats) -> Floats:
-    """Log odds (n, 3) from expected goals (n,): home win to draw, away win to draw, three or more goals to fewer."""
-    p, q = _poisson(home), _poisson(away)
-    draw = (p * q).sum(axis=1)
-    home_win = (p[:, 1:] * np.cumsum(q, axis=1)[:, :-1]).sum(axis=1)
-    away_win = (q[:, 1:] * np.cumsum(p, axis=1)[:, :-1]).sum(axis=1)
-    total = home + away
-    under = np.exp(-total) * (1.0 + total + total**2 / 2.0)
-    return np.log(np.column_stack([home_win / draw, away_win / draw, (1.0 - under) / under]))
-
-
-def _poisson(mean: Floats) -> Floats:
-    """Probabilities (n, _MOST_GOALS + 1) of 0, 1, … goals."""
-    goals = np.arange(_MOST_GOALS + 1)
-    return np.asarray(np.exp(-mean)[:, None] * mean[:, None] ** goals / np.cumprod(np.maximum(goals, 1)))
 
 
 class _State:
@@ -145,7 +121,8 @@ class _State:
 
     def _intensities(self, home: Floats, away: Floats, league: Codes) -> Floats:
         level = self._level.mean[league]
-        return np.exp(level + np.column_stack([home[:, 0] - away[:, 1], away[:, 0] - home[:, 1]]))
+        duel = [home[:, _ATTACK] - away[:, _DEFENCE], away[:, _ATTACK] - home[:, _DEFENCE]]
+        return np.asarray(np.exp(level + np.column_stack(duel)))
 
     def _observed(self, rows: Rows, league: Codes) -> tuple[Floats, Floats]:
         """The mix of goals and scaled shots on target (n, 2), and its variance a goal expected; goals alone without."""

@@ -61,7 +61,8 @@ class Launcher:
             register_partitions(self._instance, self._platform.source)
             tags = range_tags(self._instance)
         job = self._definitions.resolve_job_def(stage.job)
-        config = {"ops": {op: {"config": values} for op, values in (stage.ops or {}).items()}}
+        ops = {op: {"config": values} for op, values in (stage.ops or {}).items()}
+        config: Config = {"ops": ops, "loggers": {"console": {}}}
         with _watched(self._on_step):
             result = job.execute_in_process(
                 run_config=config,
@@ -120,7 +121,6 @@ def _watched(on_step: Callable[[str], None] | None) -> Iterator[None]:
         yield
         return
     logger, watch = logging.getLogger(NAME), _StepWatch(on_step)
-    logger.setLevel(logging.DEBUG)
     logger.addHandler(watch)
     try:
         yield

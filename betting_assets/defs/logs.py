@@ -10,9 +10,10 @@ NAME = "betting.runs"
 @dg.logger(description="Python's logger betting.runs; to the console unless the program gave it handlers of its own.")
 def run_logger(context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.getLogger(NAME)
-    logger.setLevel(logging.INFO)
-    if not logger.handlers:
+    logger.setLevel(logging.DEBUG)
+    if not logger.hasHandlers():
         handler = logging.StreamHandler()
+        handler.setLevel(logging.INFO)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
     return logger

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
@@ -110,8 +111,8 @@ def _kind(column: pd.Series) -> str:
 
 
 def _plain(value: Any) -> str | int | float | bool | None:
-    if isinstance(value, Mapping | list | tuple):
-        return str(value)
+    if isinstance(value, Mapping | list | tuple | np.ndarray):
+        return str(value.tolist() if isinstance(value, np.ndarray) else value)
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return None
     value = value.item() if hasattr(value, "item") else value

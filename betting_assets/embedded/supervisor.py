@@ -172,6 +172,7 @@ class _Keeper:
         name, child, process = self._service.name, self._child, self._process
         if child is None or process is None:
             return
+        log.info("stopping %s", name)
         found = process_tree.with_descendants([process]) | process_tree.marked(self._state, name)
         child.terminate()
         late = process_tree.wait([process], self._service.stop_seconds, hurry)

@@ -99,7 +99,7 @@ def fit_folds(block: Block, params: BoostingParams) -> Folded:
 
     folds = [(np.flatnonzero(train), np.flatnonzero(valid)) for train, valid in time_ordered_folds(len(block.outcomes))]
     classes = block.base.shape[1]
-    history = lgb.cv(
+    history: dict[str, Any] = lgb.cv(
         params.for_lightgbm(classes),
         _lgb_data(block),
         num_boost_round=params.max_rounds,

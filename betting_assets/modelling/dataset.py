@@ -6,6 +6,7 @@ that they would be bet against, or that lets a closing column in among the featu
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,13 +34,13 @@ class Dataset:
 
     Columns of `frame`: match_id, league, season, match_date, event_timestamp (decision time), last_input_at, outcome
     (index of the winning selection), the market's margin-free probabilities before the close, the closing line's,
-    and the strength features named in `strength`.
+    and the strength features named in `strength`. `left_out` counts, by season and reason, the matches without a row.
     """
 
     market: ModelledMarket
     frame: pd.DataFrame
     strength: tuple[str, ...]
-    dropped: dict[str, int]
+    left_out: Mapping[str, Mapping[str, int]]
 
     def __post_init__(self) -> None:
         check_point_in_time(self.frame, self.strength, self.market)
@@ -69,17 +70,26 @@ class Dataset:
         """Season codes in order of time."""
         return [str(season) for season in self.frame.groupby("season")["match_date"].min().sort_values().index]
 
-    def take(self, mask: npt.NDArray[np.bool_]) -> Dataset:
-        """The rows where `mask` is true."""
-        return Dataset(self.market, self.frame[mask].reset_index(drop=True), self.strength, self.dropped)
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many matches have no row, by reason."""
+        reasons = dict.fromkeys(reason for counts in self.left_out.values() for reason in counts)
+        return {reason: sum(counts.get(reason, 0) for counts in self.left_out.values()) for reason in reasons}
 
-    def until_season(self, season: str) -> Dataset:
-        """All rows of seasons before `season`."""
-        earlier = self.seasons[: self.seasons.index(season)]
-        return self.take(self.frame["season"].isin(earlier).to_numpy())
+    def before_season(self, season: str) -> Dataset:
+        """All rows whose result was known when the first odds of `season` were taken.
 
-    def of_season(self, season: str) -> Dataset:
-        return self.take((self.frame["season"] == season).to_numpy())
+        Seasons of different leagues overlap, so the date decides and not the season's name.
+        """
+        first_odds = self.frame.loc[self.frame["season"] == season, "event_timestamp"].min()
+        known_at = pd.to_datetime(self.frame["match_date"]).dt.tz_localize("UTC") + pd.Timedelta(days=1)
+        return Dataset(self.market, self.frame[known_at <= first_odds].reset_index(drop=True), self.strength, {})
+
+    def of_seasons(self, seasons: Collection[str]) -> Dataset:
+        """The rows of these seasons, in order of date."""
+        frame = self.frame[self.frame["season"].isin(list(seasons))].reset_index(drop=True)
+        left_out = {season: counts for season, counts in self.left_out.items() if season in seasons}
+        return Dataset(self.market, frame, self.strength, left_out)
 
 
 def assemble(
@@ -117,11 +127,13 @@ def from_joined(market: ModelledMarket, frame: pd.DataFrame, strength: tuple[str
     """A data set from a table that already has features, scores and labels side by side."""
     no_result = frame["home_score"].isna()
     no_price = frame[market.market_columns].isna().any(axis=1)
-    dropped = {"no_result": int(no_result.sum()), "no_price_before_close": int((no_price & ~no_result).sum())}
+    reasons = {"no_result": no_result, "no_price_before_close": no_price & ~no_result}
+    counts = pd.DataFrame(reasons).groupby(frame["season"]).sum()
+    left_out = {str(season): {str(reason): int(n) for reason, n in row.items()} for season, row in counts.iterrows()}
     kept = frame[~no_result & ~no_price].sort_values(["match_date", "match_id"], kind="stable").reset_index(drop=True)
     scores = kept[["home_score", "away_score"]].to_numpy(dtype=np.int64)
     kept = kept.drop(columns=["home_score", "away_score"]).assign(outcome=market.settle(scores[:, 0], scores[:, 1]))
-    return Dataset(market, kept, strength, dropped)
+    return Dataset(market, kept, strength, left_out)
 
 
 def check_point_in_time(frame: pd.DataFrame, strength: tuple[str, ...], market: ModelledMarket) -> None:
@@ -153,8 +165,8 @@ def check_point_in_time(frame: pd.DataFrame, strength: tuple[str, ...], market: 
 
 
 def _same(frame: pd.DataFrame, early: str, late: str) -> bool:
-    """Prices move before the close: two equal columns over many matches are one column, copied."""
+    """Prices move before the close (measured: all but 4 %): columns that agree on most matches are one, copied."""
     if early not in frame or late not in frame:
         return False
     both = frame[[early, late]].dropna()
-    return len(both) >= 50 and bool(np.isclose(both[early], both[late], atol=1e-12).mean() > 0.98)
+    return len(both) >= 50 and bool(np.isclose(both[early], both[late], atol=1e-12).mean() > 0.5)

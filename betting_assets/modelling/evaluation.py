@@ -50,30 +50,31 @@ def walk_forward(
     variants: Sequence[VariantName] = MODELS,
     progress: Progress | None = None,
 ) -> Forecasts:
-    """Fit on all seasons before each test season, forecast that season.
+    """Forecast each test season with models fitted on what was known before its first odds were taken.
 
     Raises:
         ValueError: a test season is not in the data, or too little comes before it.
     """
     _check_seasons(dataset, test_seasons)
-    parts: dict[str, list[Floats]] = {}
     ordered = [season for season in dataset.seasons if season in set(test_seasons)]
+    tested = dataset.of_seasons(ordered)
+    shape = tested.market_probabilities.shape
+    forecasts = {name: np.full(shape, np.nan) for name in (BASE_RATE, *(variant.value for variant in variants))}
     for season in ordered:
-        train, test = dataset.until_season(season), dataset.of_season(season)
+        train, test = dataset.before_season(season), dataset.of_seasons([season])
         if len(train) < FEWEST_TRAINING_ROWS:
             raise ValueError(
                 f"only {len(train)} usable matches come before test season {season}; "
                 f"at least {FEWEST_TRAINING_ROWS} are needed: choose a later test season or add earlier data"
             )
-        parts.setdefault(BASE_RATE, []).append(_base_rate(train, len(test)))
-        parts.setdefault(MARKET_PRE, []).append(test.market_probabilities)
-        parts.setdefault(MARKET_CLOSE, []).append(test.closing_probabilities)
+        rows = (tested.frame["season"] == season).to_numpy()
+        forecasts[BASE_RATE][rows] = np.bincount(train.outcomes, minlength=shape[1]) / len(train)
         for name in variants:
-            parts.setdefault(name.value, []).append(fit_variant(train, name).predict(test.frame))
+            forecasts[name.value][rows] = fit_variant(train, name).predict(test.frame)
             if progress:
                 progress(f"{season} {name.value}")
-    tested = _in_order(dataset, ordered)
-    return Forecasts(tested, {name: np.vstack(arrays) for name, arrays in parts.items()})
+    markets = {MARKET_PRE: tested.market_probabilities, MARKET_CLOSE: tested.closing_probabilities}
+    return Forecasts(tested, {BASE_RATE: forecasts.pop(BASE_RATE), **markets, **forecasts})
 
 
 def score(forecasts: Forecasts, seed: int = 0) -> dict[str, dict[str, Any]]:
@@ -123,19 +124,6 @@ def _score_one(forecasts: Forecasts, name: str, seed: int) -> dict[str, Any]:
 
 def _interval(interval: Any) -> dict[str, float]:
     return {"mean": interval.mean, "lo": interval.lo, "hi": interval.hi, "n": interval.n}
-
-
-def _base_rate(train: Dataset, rows: int) -> Floats:
-    classes = len(train.market.selections)
-    rates = np.bincount(train.outcomes, minlength=classes) / len(train)
-    return np.tile(rates, (rows, 1))
-
-
-def _in_order(dataset: Dataset, seasons: Sequence[str]) -> Dataset:
-    """The test rows, season after season, as the forecasts were appended."""
-    order = np.concatenate([np.flatnonzero((dataset.frame["season"] == season).to_numpy()) for season in seasons])
-    frame = dataset.frame.iloc[order].reset_index(drop=True)
-    return Dataset(dataset.market, frame, dataset.strength, dataset.dropped)
 
 
 def _check_seasons(dataset: Dataset, test_seasons: Sequence[str]) -> None:

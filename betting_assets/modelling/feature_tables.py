@@ -9,6 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 from betting_assets.betting.form import team_form
+from betting_assets.betting.goal_model import goal_forecasts
 from betting_assets.betting.market import market_consensus
 from betting_assets.betting.odds import MarginMethod
 from betting_assets.betting.ratings import team_ratings
@@ -48,8 +49,9 @@ def ratings_table(matches: pd.DataFrame, results: pd.DataFrame, decided_at: pd.S
 def form_table(
     matches: pd.DataFrame, results: pd.DataFrame, statistics: pd.DataFrame, decided_at: pd.Series
 ) -> pd.DataFrame:
-    """Exponentially weighted form of both teams at decision time."""
+    """Exponentially weighted form of both teams, and the goals expected of them, at decision time."""
     form = team_form(matches, results, statistics, decided_at)
+    form = form.join(goal_forecasts(matches, results, statistics, decided_at).drop(columns="match_id"))
     form.insert(1, "event_timestamp", decided_at.to_numpy())
     form["event_timestamp"] = pd.to_datetime(form["event_timestamp"], utc=True)
     return form

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from betting_assets.modelling.evaluation import Floats, Forecasts, compare
+from betting_assets.modelling.performance import DUST
 
 FEWEST_COMMON_MATCHES = 200
 
@@ -48,10 +49,10 @@ def promoted(checks: list[GateCheck]) -> bool:
 
 
 def _no_better_than_the_close(score: dict[str, Any]) -> GateCheck:
-    difference = score["diff_vs_market_close"].get("log_loss")
+    difference = score.get("diff_vs_market_close", {}).get("log_loss")
     if difference is None:
         return GateCheck(POINT_IN_TIME, True, "no closing line to compare with; features are not later than the odds")
-    leaks = difference["hi"] < 0
+    leaks = difference["hi"] < -DUST
     reason = f"log-loss against the closing line {_interval(difference)}"
     if leaks:
         reason += ": better than a market that knew more means that a feature knows the future; look for the leak"
@@ -59,6 +60,8 @@ def _no_better_than_the_close(score: dict[str, Any]) -> GateCheck:
 
 
 def _calibrated(score: dict[str, Any]) -> GateCheck:
+    if score["n"] == 0:
+        return GateCheck(CALIBRATED, False, "no forecast to judge")
     lo, hi = score["ece_band"]
     passed = score["ece"] <= hi
     return GateCheck(

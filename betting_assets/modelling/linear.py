@@ -5,12 +5,16 @@ scikit-learn fits it; what is kept are plain arrays, so that serving needs neith
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+TRUST = 8.0
+"""How many times wider the prior of a trusted feature's weight is."""
 
 
 @dataclass(frozen=True)
@@ -54,27 +58,36 @@ def fit_linear(
     leagues: npt.NDArray[np.object_],
     outcomes: npt.NDArray[np.int64],
     classes: int,
-    inverse_penalty: float = 0.003,
+    trusted: Collection[str] = (),
+    inverse_penalty: float = 0.0002,
 ) -> LinearModel:
     """Fit by penalized maximum likelihood.
 
     Args:
         values: (n, features), NaN for missing.
+        trusted: features whose weights are penalized TRUST² times less, because they sum up the others.
         inverse_penalty: scikit-learn's C; small, because the features are many views of the same strength.
+
+    Raises:
+        ValueError: an outcome never happens in the training rows.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
+    seen = np.unique(outcomes)
+    if len(seen) != classes:
+        raise ValueError(f"training rows hold outcomes {seen.tolist()} only; all {classes} outcomes are needed")
     observed = np.isfinite(values).any(axis=0)
     mean, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
     mean[observed] = np.nanmean(values[:, observed], axis=0)
     spread = np.nanstd(values[:, observed], axis=0)
     scale[observed] = np.where(spread > 1e-9, spread, 1.0)
+    scale[[name in trusted for name in features]] /= TRUST
     known = tuple(sorted({str(league) for league in leagues}))
     design = _design(values, leagues, known, mean, scale)
     with threadpool_limits(1):
         model = LogisticRegression(C=inverse_penalty, max_iter=500).fit(design, outcomes)
-    weights, bias = _all_classes(model.coef_, model.intercept_, model.classes_, classes)
+    weights, bias = _all_classes(model.coef_, model.intercept_)
     return LinearModel(features, known, mean, scale, weights, bias)
 
 
@@ -84,13 +97,9 @@ def log_softmax(scores: Floats) -> Floats:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
-def _all_classes(
-    coefficients: Floats, intercepts: Floats, seen: npt.NDArray[np.int64], classes: int
-) -> tuple[Floats, Floats]:
+def _all_classes(coefficients: Floats, intercepts: Floats) -> tuple[Floats, Floats]:
     """scikit-learn's coefficients as (features, k) weights: binary fits have one row."""
-    if len(seen) != classes:
-        raise ValueError(f"training rows hold outcomes {seen.tolist()} only; all {classes} outcomes are needed")
-    if classes == 2 and coefficients.shape[0] == 1:
+    if len(coefficients) == 1:
         coefficients = np.vstack([-coefficients / 2, coefficients / 2])
         intercepts = np.array([-intercepts[0] / 2, intercepts[0] / 2])
     return coefficients.T, intercepts

@@ -42,7 +42,7 @@ class ModelledMarket:
 
 
 def _three_way(home: Scores, away: Scores) -> Scores:
-    return 1 - np.sign(home - away)
+    return np.asarray(1 - np.sign(home - away))
 
 
 def _over_two_and_a_half(home: Scores, away: Scores) -> Scores:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from betting_assets.betting import goal_model
 from betting_assets.modelling.boosting import Block, BoostingParams, fit_all, fit_folds, raw_scores, time_ordered_folds
 from betting_assets.modelling.calibration import Calibration, fit_calibration
 from betting_assets.modelling.linear import LinearModel, fit_linear, log_softmax
@@ -118,13 +119,12 @@ def _fit_base(
         return None, base, (rows, base[rows])
     if name is VariantName.ODDS_AS_FEATURES:
         return _no_base(features, values, dataset.outcomes, classes, rows)
-    linear = fit_linear(features, values, leagues, dataset.outcomes, classes)
-    out_of_fold = [
-        fit_linear(features, values[train], leagues[train], dataset.outcomes[train], classes).log_probabilities(
-            values[valid], leagues[valid]
-        )
-        for train, valid in folds
-    ]
+
+    def fit(some: npt.NDArray[np.bool_]) -> LinearModel:
+        return fit_linear(features, values[some], leagues[some], dataset.outcomes[some], classes, goal_model.COLUMNS)
+
+    linear = fit(np.ones(len(dataset), dtype=bool))
+    out_of_fold = [fit(train).log_probabilities(values[valid], leagues[valid]) for train, valid in folds]
     return linear, linear.log_probabilities(values, leagues), (rows, np.vstack(out_of_fold))
 
 

@@ -15,6 +15,11 @@ from betting_assets.embedded.ports import PortsError
 from betting_assets.embedded.supervisor import Service, ServiceFailedError, Supervisor
 
 
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def main(state: Path, services: list[dict[str, object]]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
@@ -22,12 +27,12 @@ def main(state: Path, services: list[dict[str, object]]) -> None:
             Supervisor(
                 [Service(**one) for one in services],  # type: ignore[arg-type]
                 state,
-                on_ready=lambda: print("ready", flush=True),
+                on_ready=lambda: say("ready"),
                 first_pause=0.02,
                 log_bytes=50_000,
             ).run()
     except (ServiceFailedError, PlatformLockError, PortsError) as error:
-        print(error, flush=True)
+        say(str(error))
         sys.exit(3)
 
 

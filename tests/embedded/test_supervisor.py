@@ -80,7 +80,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    for _ in range(1000):
+    for _ in range(3000):
         if condition():
             return
         time.sleep(0.01)
@@ -94,7 +94,7 @@ def test_serves_until_a_signal_and_leaves_nothing(platform: Platform, number: si
     with urllib.request.urlopen(str(site["ready_url"])) as answer:
         assert answer.status == 200
     supervisor.send_signal(number)
-    assert supervisor.wait(10) == 0
+    assert supervisor.wait(30) == 0
     assert platform.pids() == set()
     assert "GET / HTTP" in platform.log("website")
     assert Record(platform.state).living() == set()
@@ -110,7 +110,7 @@ def test_ctrl_c_in_the_terminal_stops_the_services_one_by_one_in_reverse_order(
     supervisor = platform.start(*(python(name, code, f"{tmp_path}/", name) for name in names))
     until(lambda: all((tmp_path / name).exists() for name in names))
     os.killpg(supervisor.pid, signal.SIGINT)  # what a terminal does: the whole foreground group
-    assert supervisor.wait(10) == 0
+    assert supervisor.wait(30) == 0
     assert (tmp_path / "order").read_text() == "cba"
 
 
@@ -123,17 +123,17 @@ def test_kills_what_ignores_sigterm_and_grandchildren_in_sessions_of_their_own(
     until((tmp_path / "pid").exists)
     until(lambda: len(platform.pids()) == 3)
     supervisor.terminate()
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(30) == 0
     assert platform.pids() == set()
 
 
 def test_a_second_ctrl_c_does_not_wait(platform: Platform) -> None:
-    supervisor = platform.start(python("stubborn", STUBBORN + "", stop_seconds=600))
+    supervisor = platform.start(python("stubborn", STUBBORN, stop_seconds=600))
     until(lambda: len(platform.pids()) == 1)
     supervisor.send_signal(signal.SIGINT)
     time.sleep(0.5)
     supervisor.send_signal(signal.SIGINT)
-    assert supervisor.wait(15) == 0
+    assert supervisor.wait(30) == 0
     assert platform.pids() == set()
 
 
@@ -149,7 +149,7 @@ def test_a_crashed_service_is_started_again_and_its_orphans_are_ended_first(plat
     assert orphan not in platform.pids()
     assert supervisor.poll() is None
     supervisor.terminate()
-    _, warnings = supervisor.communicate(timeout=15)
+    _, warnings = supervisor.communicate(timeout=30)
     assert "parent ended with code 0: restart 1 of 5" in warnings
     assert platform.pids() == set()
 
@@ -158,7 +158,7 @@ def test_a_service_that_always_crashes_stops_all_with_one_line(platform: Platfor
     starts = tmp_path / "starts"
     code = "import sys; open(sys.argv[1], 'a').write('x'); sys.exit('no such model')"
     supervisor = platform.start(python("idle", SLEEP), python("crashing", code, str(starts)), ready=False)
-    said, _ = supervisor.communicate(timeout=20)
+    said, _ = supervisor.communicate(timeout=30)
     line = said.removeprefix("ready\n")
     assert line.startswith("crashing ended with code 1, 6 times within 5 minutes: ")
     assert "no such model; the whole log: " in line
@@ -172,7 +172,7 @@ def test_a_service_that_always_crashes_stops_all_with_one_line(platform: Platfor
 def test_a_service_that_is_not_ready_in_time_fails_for_good(platform: Platform) -> None:
     url = f"http://127.0.0.1:{free_port()}/"
     supervisor = platform.start(python("mute", SLEEP, ready_url=url, start_seconds=0.5), ready=False)
-    said, _ = supervisor.communicate(timeout=20)
+    said, _ = supervisor.communicate(timeout=30)
     assert said.startswith(f"mute did not answer at {url} within 0.5 s: (nothing was logged); the whole log: ")
     assert platform.pids() == set()
 
@@ -180,19 +180,17 @@ def test_a_service_that_is_not_ready_in_time_fails_for_good(platform: Platform) 
 def test_ready_means_an_answer_below_500(platform: Platform) -> None:
     port = free_port()
     code = (
-        "import http.server as h, sys\nclass H(h.BaseHTTPRequestHandler):\n"
-        " def do_GET(self): self.send_response(503); self.end_headers()\n"
+        "import http.server as h, sys\ncodes = [503, 404]\nclass H(h.BaseHTTPRequestHandler):\n"
+        " def do_GET(self): self.send_response(codes.pop(0)); self.end_headers()\n"
         "h.HTTPServer(('127.0.0.1', int(sys.argv[1])), H).serve_forever()"
     )
-    broken = python("broken", code, str(port), ready_url=f"http://127.0.0.1:{port}/", start_seconds=2)
-    said, _ = platform.start(broken, ready=False).communicate(timeout=20)
-    assert said.startswith("broken did not answer")
-    assert " 503 " in said
+    platform.start(python("slow", code, str(port), ready_url=f"http://127.0.0.1:{port}/health"))
+    assert [line.split('"')[2].split()[0] for line in platform.log("slow").splitlines()] == ["503", "404"]
 
 
 def test_a_program_that_does_not_exist_is_named(platform: Platform) -> None:
     missing = {"name": "missing", "command": ["no-such-program"]}
-    said, _ = platform.start(missing, ready=False).communicate(timeout=20)
+    said, _ = platform.start(missing, ready=False).communicate(timeout=30)
     assert said.startswith("missing cannot be started: ")
     assert "no-such-program" in said
 
@@ -209,7 +207,7 @@ def test_the_next_start_ends_what_a_killed_supervisor_left(platform: Platform, t
     again = platform.start(python("stubborn", STUBBORN))
     assert not left & platform.pids()
     again.terminate()
-    _, warnings = again.communicate(timeout=15)
+    _, warnings = again.communicate(timeout=30)
     assert f"pid {supervisor.pid}, since " in warnings
     assert "did not stop properly: taking over, 3 leftovers ended" in warnings
 
@@ -262,7 +260,7 @@ def test_a_log_is_bounded_and_the_last_start_is_kept(platform: Platform) -> None
     until(lambda: old.exists() and log.stat().st_size)
     until(lambda: b"line 0 " not in old.read_bytes())  # cut at least twice
     supervisor.terminate()
-    supervisor.wait(10)
+    supervisor.wait(30)
     last = log.read_bytes()
     assert b"\0" not in last
     assert ServiceLog(log).gist().count("line") == 3

@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console()
+out = Console() if sys.stdout.isatty() else Console(width=130)
 
 Data = Annotated[
     Path | None,
@@ -157,7 +157,10 @@ def _known_errors() -> tuple[type[Exception], ...]:
 
     from bentos.match_odds.client import MatchOddsError
     from betting_assets.demo import DemoError
+    from betting_assets.embedded.platform_lock import PlatformLockError
+    from betting_assets.embedded.ports import PortsError
     from betting_assets.embedded.postgres import PostgresError
+    from betting_assets.embedded.supervisor import ServiceFailedError
     from betting_assets.operate import OperationError
     from betting_assets.warehouse.database import DatabaseError
     from betting_assets.warehouse.deployments import DeploymentError
@@ -168,6 +171,9 @@ def _known_errors() -> tuple[type[Exception], ...]:
         httpx.TransportError,
         DemoError,
         PostgresError,
+        PlatformLockError,
+        PortsError,
+        ServiceFailedError,
         OperationError,
         DatabaseError,
         DeploymentError,

@@ -112,7 +112,7 @@ def state(settings: Settings) -> dict[str, str]:
                   (SELECT count(*) FROM core.book) AS books, (SELECT count(*) FROM raw.rejected_row) AS rejected,
                   (SELECT count(*) FROM serving.prediction_log) AS predictions""",
     ).iloc[0]
-    told |= {name: f"{int(value):,}" for name, value in counts.items()}
+    told |= {str(name): f"{int(value):,}" for name, value in counts.items()}
     current, previous = deployments.current(url), deployments.previous(url)
     told["current deployment"] = _deployment(current)
     told["rollback would return to"] = _deployment(previous)

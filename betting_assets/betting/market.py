@@ -53,8 +53,8 @@ def market_consensus(
     k = len(selections)
     chosen = books[(books["market"] == market) & (books["line"] == line) & (books["phase"] == phase)]
     prices = prices_matrix(chosen, k)
-    complete = np.isfinite(prices).all(axis=1)
-    chosen, prices = chosen.loc[complete], prices[complete]
+    complete = np.flatnonzero(np.isfinite(prices).all(axis=1))
+    chosen, prices = chosen.iloc[complete], prices[complete]
     frame = pd.DataFrame(prices, columns=list(selections)).assign(
         match_id=chosen["match_id"].to_numpy(),
         bookmaker=chosen["bookmaker"].to_numpy(),

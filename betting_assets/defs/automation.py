@@ -29,7 +29,7 @@ def retrain(cron: str) -> dg.AutomationCondition:
     new_features = AC.any_deps_updated().with_label("new training data")
     due = (drifted | new_features).since(AC.newly_requested() | AC.newly_updated()).with_label("due")
     return (
-        AC.cron_tick_passed(cron).with_label("slot of the cooldown")
+        (AC.cron_tick_passed(cron) | AC.missing()).with_label("slot of the cooldown, or the first training")
         & due
         & ~AC.in_progress()
         & ~AC.any_deps_missing()

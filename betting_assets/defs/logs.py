@@ -7,8 +7,8 @@ import dagster as dg
 NAME = "betting.runs"
 
 
-@dg.logger(description="Python's logger betting.runs; to the console unless the program gave it handlers of its own.")
-def run_logger(context: dg.InitLoggerContext) -> logging.Logger:
+def _logger(_: dg.InitLoggerContext) -> logging.Logger:
+    """To the console, unless the program gave the logger handlers of its own."""
     logger = logging.getLogger(NAME)
     logger.setLevel(logging.DEBUG)
     if not logger.hasHandlers():
@@ -17,6 +17,9 @@ def run_logger(context: dg.InitLoggerContext) -> logging.Logger:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
     return logger
+
+
+run_logger = dg.LoggerDefinition(_logger, description=f"Python's logger {NAME}.")
 
 
 def step_of(record: logging.LogRecord) -> tuple[str, str] | None:

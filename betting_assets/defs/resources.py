@@ -79,7 +79,8 @@ def mlflow_run(context: dg.InitResourceContext) -> Iterator[Any]:
     _prepare_experiment(platform)
     close_orphans(platform, context.instance)
     config = {"experiment_name": EXPERIMENT, "mlflow_tracking_uri": platform.tracking_url, "env": {}, "extra_tags": {}}
-    inner = mlflow_tracking.resource_fn(context.replace_config(config))
+    start: Any = mlflow_tracking.resource_fn
+    inner = start(context.replace_config(config))
     mlflow = next(inner)
     try:
         yield mlflow

@@ -9,6 +9,7 @@ automation = dg.AutomationConditionSensorDefinition(
     "automation",
     target=dg.AssetSelection.all(),
     minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Evaluates the conditions of automation.py: follow upstream, retrain, promote and deploy.",
 )
 

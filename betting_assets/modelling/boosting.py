@@ -7,11 +7,13 @@ The base's log-probabilities are the `init_score`. For `market_residual` the bas
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from betting_assets.modelling.linear import log_softmax
 
 if TYPE_CHECKING:
     import lightgbm
@@ -77,7 +79,6 @@ class Folded:
     rounds: int
     rows: Ints
     scores: Floats
-    curve: Floats = field(repr=False)
 
 
 def time_ordered_folds(n: int, folds: int = 4) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
@@ -93,7 +94,8 @@ def time_ordered_folds(n: int, folds: int = 4) -> list[tuple[npt.NDArray[np.bool
 def fit_folds(block: Block, params: BoostingParams) -> Folded:
     """Choose the number of rounds by early stopping on the mean of time-ordered folds; keep out-of-fold scores there.
 
-    Zero rounds is an answer: then nothing beats the base.
+    Zero rounds is an answer: then nothing beats the base by more than one standard error of the gain (the rule of
+    Breiman et al., "Classification and Regression Trees", 1984).
     """
     import lightgbm as lgb
 
@@ -107,16 +109,25 @@ def fit_folds(block: Block, params: BoostingParams) -> Folded:
         callbacks=[lgb.early_stopping(params.patience, verbose=False)],
         return_cvbooster=True,
     )
+    rounds = 1 + int(np.argmin(history["valid multi_logloss-mean"]))
     rows = np.concatenate([valid for _, valid in folds])
-    at_zero = -np.mean([block.base[valid, block.outcomes[valid]].mean() for _, valid in folds])
-    curve = np.array([at_zero, *history["valid multi_logloss-mean"]])
-    rounds = int(np.argmin(curve))
-    boosters = history["cvbooster"].boosters
-    scores = [
-        raw_scores(booster if rounds else None, block.values[valid], classes, rounds)
-        for booster, (_, valid) in zip(boosters, folds, strict=True)
-    ]
-    return Folded(rounds, rows, np.vstack(scores), curve)
+    scores = np.vstack(
+        [
+            raw_scores(booster, block.values[valid], classes, rounds)
+            for booster, (_, valid) in zip(history["cvbooster"].boosters, folds, strict=True)
+        ]
+    )
+    gain = _gain(block[rows], scores)
+    if gain.mean() <= gain.std() / np.sqrt(len(gain)):
+        return Folded(0, rows, np.zeros_like(scores))
+    return Folded(rounds, rows, scores)
+
+
+def _gain(block: Block, scores: Floats) -> Floats:
+    """How much smaller each row's log-loss is with the trees than without, (n,)."""
+    row = np.arange(len(block.outcomes))
+    better = log_softmax(block.base + scores) - log_softmax(block.base)
+    return np.asarray(better[row, block.outcomes])
 
 
 def fit_all(block: Block, params: BoostingParams, rounds: int) -> lightgbm.Booster | None:

@@ -21,7 +21,8 @@ def read_predictions(url: str, market: str | None = None, model_version: str | N
             ORDER BY id""",
         [market, model_version],
     )
-    return frame.assign(features=[None if text is None else json.loads(text) for text in frame["features"]])
+    parsed = [None if text is None else json.loads(text) for text in frame["features"]]
+    return frame.assign(features=pd.Series(parsed, index=frame.index, dtype=object))
 
 
 def write_outcomes(url: str, outcomes: pd.DataFrame) -> UpsertCounts:

@@ -1,0 +1,96 @@
+"""The platform in the foreground: databases, Dagster, MLflow and the prediction service, until Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import ExitStack
+
+from rich.console import Console
+
+from betting_assets.embedded.platform_lock import PlatformLock
+from betting_assets.embedded.postgres import EmbeddedPostgres
+from betting_assets.embedded.supervisor import Service, Supervisor
+from betting_assets.operate import prepare
+from betting_assets.settings import PROJECT_ROOT, Settings
+from betting_assets.warehouse.database import with_database, with_driver
+from betting_assets.warehouse.deployments import current
+
+HOST = "127.0.0.1"
+
+
+def run(settings: Settings, out: Console) -> None:
+    """Start everything, say where it is, and block until Ctrl-C or until a service fails for good.
+
+    Raises:
+        PlatformLockError, PortsError, ServiceFailedError: one line that says what is in the way.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    home = settings.home.resolve()
+    with ExitStack() as stack:
+        stack.enter_context(PlatformLock(home, _ports(settings)))
+        out.print("starting PostgreSQL …")
+        url = prepare(settings)
+        if settings.database_url is None:
+            stack.callback(EmbeddedPostgres(home / "postgres").stop)
+        out.print("starting MLflow, Dagster and the prediction service …")
+        supervisor = Supervisor(_services(settings, url), home, on_ready=lambda: _tell(settings, url, out))
+        supervisor.run()
+    out.print("stopped; everything is stored, `betting up` resumes")
+
+
+def _ports(settings: Settings) -> dict[str, int]:
+    return {"dagster": settings.dagster_port, "mlflow": settings.mlflow_port, "serving": settings.serving_port}
+
+
+def _services(settings: Settings, url: str) -> list[Service]:
+    """In order of need: stopped in reverse. Passwords go by the environment, where `ps` does not show them."""
+    workspace = str(PROJECT_ROOT / "workspace.yaml")
+    python = [sys.executable, "-m"]
+    tracking = with_driver(with_database(url, "mlflow"), "psycopg2")
+    return [
+        Service(
+            "mlflow",
+            [*python, "mlflow", "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "1"],
+            # Without its job runner MLflow is two processes instead of ten.
+            {
+                "MLFLOW_BACKEND_STORE_URI": tracking,
+                "MLFLOW_DEFAULT_ARTIFACT_ROOT": (settings.home.resolve() / "mlflow").as_uri(),
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            },
+            ready_url=f"http://{HOST}:{settings.mlflow_port}/health",
+            start_seconds=120,
+        ),
+        Service(
+            "dagster-daemon",
+            [*python, "dagster._daemon", "run", "-w", workspace],
+            {},
+            ready_url=None,
+            start_seconds=120,
+        ),
+        Service(
+            "dagster-webserver",
+            [*python, "dagster_webserver", "-h", HOST, "-p", str(settings.dagster_port), "-w", workspace],
+            {},
+            ready_url=f"http://{HOST}:{settings.dagster_port}/server_info",
+            start_seconds=120,
+        ),
+        Service("serving", [*python, "bentos.match_odds.follower"], {}, ready_url=None, stop_seconds=20),
+    ]
+
+
+def _tell(settings: Settings, url: str, out: Console) -> None:
+    deployed = current(url)
+    serving = f"http://{HOST}:{settings.serving_port}"
+    out.print(f"Dagster    http://{HOST}:{settings.dagster_port}   lineage, runs, backfills")
+    out.print(f"MLflow     http://{HOST}:{settings.mlflow_port}   runs, models, aliases")
+    if deployed is None:
+        out.print("Service    nothing is deployed yet: it starts with the first deployment")
+        out.print(
+            "Next: `betting ingest DIR` reads your football-data.co.uk files (or start the sensor `new_partitions`"
+        )
+        out.print("      for the simulator); features, models and the service follow by themselves.")
+    else:
+        out.print(f"Service    {serving}   {deployed.bento_tag}; POST /v1/predict, /v1/score, GET /v1/models")
+        out.print("Next: `betting predict` asks it for every upcoming match; `betting status` tells what is stored.")
+    out.print(f"Logs are in {settings.home / 'logs'}. Ctrl-C stops all of it.")

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from betting_assets.settings import settings
+from betting_assets.settings import Settings
+from betting_assets.terminal import Stages, answers, libraries_log_to, plain_table
+from betting_assets.usage import checked_settings, require_writable
 
 app = typer.Typer(
     help="""An open data platform for sports betting: from raw odds to a served, evaluated model.
 
-    First time here? `betting demo` runs everything on a small simulated world in about two minutes and explains what it
+    First time here? `betting demo` runs everything on a small simulated world in about two minutes and tells what it
     did. Then `betting up` keeps the platform running, and `betting ingest DIR` reads your football-data.co.uk files.
+
+    Every setting is a variable BETTING_…, in the environment or in a file .env: BETTING_HOME is the folder that holds
+    all state, BETTING_DATABASE_URL names a PostgreSQL of your own, BETTING_SERVING_PORT and the like choose ports.
     """,
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console() if sys.stdout.isatty() else Console(width=130)
+UsageProblem: Any = typer.BadParameter.__base__
+"""Typer brings its own click, and gives out only this child of the error that all wrong arguments raise."""
+
+HOME = "choose another state folder with BETTING_HOME"
+KILLED = 128
 
 Data = Annotated[
     Path | None,
     typer.Option("--data", help="Folder of football-data.co.uk files (1718/E0.csv, …); else the simulator."),
 ]
 Leagues = Annotated[str, typer.Option(help="Comma-separated league codes, e.g. E0,SP1; empty: all.")]
+Market = Annotated[str, typer.Option(help="1x2 or over_under.")]
 
 
 @app.command()
@@ -41,28 +55,37 @@ def demo(
     """Run the main job once: raw odds to a served model, then a summary. Leaves nothing running.
 
     Uses a state folder of its own, fresh each time; the last match day is held back and served as upcoming.
+
+    Examples: betting demo · betting demo --leagues SIM1 · betting demo --data ~/football-data --leagues E0,SP1
     """
-    import json
-
     from betting_assets import summary
-    from betting_assets.demo import Demo, demo_settings, progress_bar
+    from betting_assets.demo import Demo, check_input, demo_lock, demo_log, demo_settings
+    from betting_assets.json_files import write_json
 
-    with progress_bar() as progress:
-        story = Demo(demo_settings(settings(), data, leagues), progress).run()
+    chosen = demo_settings(checked_settings(), data, leagues)
+    check_input(chosen)
+    require_writable(reports, "choose another folder with --reports")
+    with demo_lock(chosen), libraries_log_to(demo_log(chosen)) as terminal, Stages(terminal) as stages:
+        story = Demo(chosen, stages).run()
     told = summary.summarize(story)
-    reports.mkdir(parents=True, exist_ok=True)
-    (reports / "summary.json").write_text(json.dumps(told, indent=1, default=str))
+    write_json(told, reports / "summary.json")
     summary.write_html(told, story, reports / "report.html")
+    out = answers()
     out.print(summary.console(told))
     out.print(f"{reports / 'summary.json'} and {reports / 'report.html'} are written; nothing is left running.")
 
 
 @app.command()
 def up() -> None:
-    """Keep the platform up in the foreground: Dagster UI, MLflow UI, prediction service. Ctrl-C stops all of it."""
+    """Keep the platform up in the foreground: Dagster UI, MLflow UI, prediction service. Ctrl-C stops all of it.
+
+    A second start resumes from what is stored. Ports: BETTING_DAGSTER_PORT, BETTING_MLFLOW_PORT, BETTING_SERVING_PORT.
+    """
     from betting_assets.up import run
 
-    run(settings(), out)
+    chosen = checked_settings()
+    require_writable(chosen.home, HOME)
+    run(chosen, answers())
 
 
 @app.command()
@@ -70,14 +93,18 @@ def ingest(
     directory: Annotated[Path, typer.Argument(help="Folder of football-data.co.uk files.")],
     leagues: Leagues = "",
 ) -> None:
-    """Read files into PostgreSQL: new rows are added, corrected cells updated, the rest is left alone."""
+    """Read files into PostgreSQL: new rows are added, corrected cells updated, the rest is left alone.
+
+    Works beside a running `betting up`, and without it. Example: betting ingest ~/football-data --leagues E0,SP1
+    """
     from betting_assets.operate import ingest_folder
 
-    counts = ingest_folder(settings().model_copy(update={"data": directory, "leagues": leagues}))
-    table = Table("", "rows", "inserted", "updated")
+    with _at_work({"data": directory, "leagues": leagues}) as (chosen, stages):
+        counts = ingest_folder(chosen, stages)
+    table = plain_table("table", "rows", "inserted", "updated")
     for name, values in counts.items():
         table.add_row(name, *(f"{values[key]:,}" for key in ("rows", "inserted", "updated")))
-    out.print(table)
+    answers().print(table)
 
 
 @app.command()
@@ -87,34 +114,51 @@ def evaluate(
     test_seasons: Annotated[
         str, typer.Option(help="Comma-separated season codes, e.g. 2021,2122; empty: newest.")
     ] = "",
-    market: Annotated[str, typer.Option(help="1x2 or over_under.")] = "1x2",
+    market: Market = "1x2",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
 ) -> None:
-    """Walk-forward evaluation of every model against the market on the same matches. Needs no service."""
-    from betting_assets import evaluate as evaluation
+    """Walk-forward evaluation of every model against the market on the same matches. Needs no service.
 
-    chosen = settings().model_copy(update={"data": data or settings().data, "leagues": leagues or settings().leagues})
+    Each test season is forecast by models that saw earlier matches only. The JSON file holds, for each model and
+    baseline: n, n_dropped, log_loss, rps, brier, ece, ece_band, and the paired differences with the market before the
+    close and at the close.
+
+    Example: betting evaluate --data ~/football-data --leagues E0,SP1 --test-seasons 2021,2122 --json scores.json
+    """
+    from betting_assets import evaluate as evaluation
+    from betting_assets.json_files import write_json
+
+    base = checked_settings()
     seasons = [season.strip() for season in test_seasons.split(",") if season.strip()]
-    with Progress(console=out, transient=True) as progress:
-        task = progress.add_task("walk-forward", total=evaluation.steps(seasons, chosen))
-        report = evaluation.evaluate(chosen, seasons, market, lambda _: progress.advance(task))
     if json_file is not None:
-        evaluation.write_json(report, json_file)
-    out.print(_evaluation_table(report))
+        require_writable(json_file.absolute().parent, "choose another file with --json")
+        if json_file.is_dir():
+            raise typer.BadParameter(f"{json_file} is a folder: name a file", param_hint="--json")
+    with _at_work({"data": data or base.data, "leagues": leagues or base.leagues}) as (chosen, stages):
+        report = evaluation.evaluate(chosen, seasons, market, stages)
+    if json_file is not None:
+        write_json(report, json_file)
+    answers().print(_evaluation_table(report))
 
 
 @app.command()
 def predict(
     match_ids: Annotated[list[str] | None, typer.Argument(help="Match ids; none: every upcoming match.")] = None,
-    market: Annotated[str, typer.Option(help="1x2 or over_under.")] = "1x2",
+    market: Market = "1x2",
 ) -> None:
-    """Ask the running service for probabilities."""
+    """Ask the running service for probabilities. Needs `betting up`.
+
+    Examples: betting predict · betting predict --market over_under · betting predict e0_2022-05-22_arsenal_everton
+    """
     from betting_assets.operate import ask
 
-    table = Table("match", "variant", "probabilities", "fair odds", "feature time")
-    for one in ask(settings(), market, match_ids or []):
+    chosen = checked_settings()
+    with Console(stderr=True).status("asking the service"):
+        header, rows = ask(chosen, market, match_ids or [])
+    table = plain_table(*header)
+    for one in rows:
         table.add_row(*one)
-    out.print(table)
+    answers().print(table)
 
 
 @app.command()
@@ -123,62 +167,85 @@ def status() -> None:
     from betting_assets.operate import state
 
     table = Table(show_header=False)
-    for name, value in state(settings()).items():
+    for name, value in state(checked_settings()).items():
         table.add_row(name, value)
-    out.print(table)
+    answers().print(table)
 
 
 @app.command()
 def rollback() -> None:
-    """Return to the deployment before the current one, models and all."""
+    """Return to the deployment before the current one, models and all. A running service follows within seconds."""
     from betting_assets.operate import roll_back
 
-    out.print(roll_back(settings()))
+    with Console(stderr=True).status("rolling back"):
+        told = roll_back(checked_settings())
+    answers().print(told)
+
+
+@contextmanager
+def _at_work(changes: dict[str, Any]) -> Iterator[tuple[Settings, Stages]]:
+    """The settings with `changes`, and stages to show; what libraries say meanwhile goes to the state folder's log."""
+    chosen = checked_settings().model_copy(update=changes)
+    require_writable(chosen.home, HOME)
+    log = chosen.home / "logs" / "command.log"
+    with libraries_log_to(log) as terminal, Stages(terminal) as stages:
+        yield chosen, stages
 
 
 def _evaluation_table(report: dict[str, dict[str, Any]]) -> Table:
-    table = Table("model", "n", "log-loss", "RPS", "Brier", "ECE", "calibrated band", "log-loss vs market [95 % CI]")
+    table = plain_table("model", "n", "log-loss", "RPS", "Brier", "ECE", "band up to", "vs market", "95 % CI")
+    table.caption = (
+        "vs market: mean log-loss minus that of the market before the close, same matches; below zero is better. "
+        "ECE: calibration error; a perfect forecaster stays in its band."
+    )
     for name, values in report.items():
         if values["n"] == 0:
             table.add_row(name, "0")
             continue
         difference = values["diff_vs_market_pre"].get("log_loss")
-        interval = f"{difference['mean']:+.5f} [{difference['lo']:+.5f}, {difference['hi']:+.5f}]" if difference else ""
-        numbers = [f"{values[key]:.5f}" for key in ("log_loss", "rps", "brier", "ece")]
-        lo, hi = values["ece_band"]
-        table.add_row(name, f"{values['n']:,}", *numbers, f"[{lo:.4f}, {hi:.4f}]", interval)
+        versus = (
+            (f"{difference['mean']:+.4f}", f"{difference['lo']:+.4f} {difference['hi']:+.4f}") if difference else ()
+        )
+        numbers = [f"{values[key]:.4f}" for key in ("log_loss", "rps", "brier", "ece")]
+        table.add_row(name, f"{values['n']:,}", *numbers, f"{values['ece_band'][1]:.4f}", *versus)
     return table
 
 
-def _known_errors() -> tuple[type[Exception], ...]:
-    """Errors whose message is meant for the user. Everything else is a bug, and shows its traceback."""
-    import httpx
-    from pydantic import ValidationError
-
+def _is_meant_for_the_user(error: Exception) -> bool:
+    """Whether the message is meant for the user. Everything else is a bug, and shows its traceback."""
     from bentos.match_odds.client import MatchOddsError
     from betting_assets.demo import DemoError
     from betting_assets.embedded.platform_lock import PlatformLockError
     from betting_assets.embedded.ports import PortsError
     from betting_assets.embedded.postgres import PostgresError
     from betting_assets.embedded.supervisor import ServiceFailedError
+    from betting_assets.modelling.dataset import LeakError
+    from betting_assets.modelling.evaluation import EvaluationError
+    from betting_assets.modelling.markets import UnknownMarketError
     from betting_assets.operate import OperationError
+    from betting_assets.sources.errors import SourceError
+    from betting_assets.usage import UsageError
     from betting_assets.warehouse.database import DatabaseError
     from betting_assets.warehouse.deployments import DeploymentError
 
-    return (
-        ValueError,
-        ValidationError,
-        httpx.TransportError,
-        DemoError,
+    told = (
+        UsageError,
+        SourceError,
+        UnknownMarketError,
+        EvaluationError,
+        LeakError,
+        DatabaseError,
+        DeploymentError,
         PostgresError,
         PlatformLockError,
         PortsError,
         ServiceFailedError,
-        OperationError,
-        DatabaseError,
-        DeploymentError,
         MatchOddsError,
+        OperationError,
+        DemoError,
     )
+    disk_is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, told) or disk_is_full
 
 
 def _fail(message: str) -> NoReturn:
@@ -186,13 +253,21 @@ def _fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
+def _exit(number: int, frame: FrameType | None) -> None:
+    """A polite kill unwinds like Ctrl-C, so that nothing is left running."""
+    sys.exit(KILLED + number)
+
+
 def main() -> None:
     """Entry point: a user's mistake is one line, never a traceback."""
+    signal.signal(signal.SIGTERM, _exit)
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(KILLED + signal.SIGINT)
+    except UsageProblem as error:
+        _fail(f"{error.format_message()} See `betting --help`.")
     except Exception as error:
-        if not isinstance(error, _known_errors()):
+        if not _is_meant_for_the_user(error):
             raise
         _fail(str(error))

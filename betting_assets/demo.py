@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from betting_assets.embedded.platform_lock import PlatformLock
 from betting_assets.embedded.ports import free_port
 from betting_assets.embedded.postgres import EmbeddedPostgres
 from betting_assets.instance import environment, export
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.settings import Settings
+from betting_assets.sources.source import SimulatorSource, Source, configured_source
+from betting_assets.terminal import Stages
+from betting_assets.usage import require_writable
 from betting_assets.warehouse.bulk import read_frame
 from betting_assets.warehouse.database import create_databases
 from betting_assets.warehouse.fixtures import upcoming_matches
@@ -52,6 +56,7 @@ class Story:
     rejected: int = 0
     source: str = ""
     markets: tuple[str, ...] = tuple(MARKETS)
+    truth_gap: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: int = 0
 
 
@@ -62,16 +67,15 @@ class Demo:
         settings: with the state folder, the data folder and the leagues.
     """
 
-    def __init__(self, settings: Settings, progress: Progress) -> None:
-        self._settings, self._progress = settings, progress
+    def __init__(self, settings: Settings, stages: Stages) -> None:
+        self._settings, self._stages = settings, stages
         self._home = settings.home.resolve()
-        self._log = self._home / "logs" / "demo.log"
+        self._log = demo_log(settings)
         self.story = Story()
 
     def run(self) -> Story:
-        """Everything, in order. Raises DemoError with the stage that failed."""
+        """Everything, in order. Raises DemoError with the stage that failed; hold the demo's lock meanwhile."""
         _fresh(self._home)
-        self._log.parent.mkdir(parents=True)
         with ExitStack() as stack:
             with self._stage("database", 2) as advance:
                 database = stack.enter_context(EmbeddedPostgres(self._home / "postgres"))
@@ -79,13 +83,13 @@ class Demo:
                 advance()
                 create_databases(url)
                 migrate(url)
-                advance()
             export(environment(self._settings, url))
             launcher = stack.enter_context(self._launcher())
             self._graph(launcher, url)
             follower = stack.enter_context(self._follower())
             self._deploy_and_ask(launcher, url, follower)
             self._settle(launcher)
+            self.story.truth_gap = self._truth_gap()
             self.story.peak_memory_mb = _peak_memory_mb()
         return self.story
 
@@ -156,15 +160,26 @@ class Demo:
         reason = "; ".join(outcome.failed_checks.values()) or outcome.error or "a step failed"
         raise DemoError(f"stage {stage.name}: {reason}; the log is {self._log}")
 
+    def _truth_gap(self) -> dict[str, float]:
+        """Mean |served - true| probability by market; empty where nobody knows the truth."""
+        if not isinstance(self._source, SimulatorSource):
+            return {}
+        truth = self._source.truth.set_index("match_id")
+        gaps = self.story.predictions.apply(
+            lambda one: mean(abs(p - truth.at[one["match_id"], f"p_{s}"]) for s, p in one["probabilities"].items()),
+            axis=1,
+        )
+        return {
+            str(market): float(gap) for market, gap in gaps.groupby(self.story.predictions["market"]).mean().items()
+        }
+
     @contextmanager
-    def _stage(self, name: str, total: int) -> Iterator[Any]:
+    def _stage(self, name: str, total: int) -> Iterator[Callable[[], None]]:
         """A progress bar and the stage's time."""
-        task = self._progress.add_task(name, total=total)
-        self._task = task
         began = time.perf_counter()
-        yield lambda: self._progress.advance(task)
+        with self._stages.stage(name, total) as self._advance:
+            yield self._advance
         self.story.seconds[name] = round(time.perf_counter() - began, 1)
-        self._progress.update(task, completed=total)
 
     @contextmanager
     def _launcher(self) -> Iterator[Launcher]:
@@ -172,12 +187,11 @@ class Demo:
         from betting_assets.defs.launch import Launcher, platform_instance
         from betting_assets.defs.resources import Platform
 
-        handler = _quiet(self._log)
         with platform_instance() as instance:
             platform = Platform(self._settings)
-            self.story.source = platform.source.name
-            yield Launcher(build(platform), platform, instance, lambda _: self._progress.advance(self._task))
-        handler.close()
+            self._source = platform.source
+            self.story.source = self._source.name
+            yield Launcher(build(platform), platform, instance, lambda _: self._advance())
 
     @contextmanager
     def _follower(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -206,38 +220,45 @@ def demo_settings(base: Settings, data: Path | None, leagues: str) -> Settings:
     )
 
 
-def progress_bar() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description:<18}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TimeElapsedColumn(),
-    )
+def demo_log(settings: Settings) -> Path:
+    """Where everything goes that libraries say meanwhile."""
+    return settings.home.resolve() / "logs" / "demo.log"
+
+
+def check_input(settings: Settings) -> None:
+    """See that there is something to train on, before anything is started.
+
+    Raises:
+        SourceError, DemoError: one line about the folder, the leagues or the seasons.
+    """
+    seasons = sorted({season for _, season in _source(settings).partitions()})
+    if len(seasons) < 2:
+        raise DemoError(
+            f"{settings.data}: only season {', '.join(seasons)}; models are tested on a season that others come "
+            "before: add the files of earlier seasons"
+        )
+
+
+def demo_lock(settings: Settings) -> PlatformLock:
+    """One demo at a time in a state folder; entered, it has ended what a killed demo left."""
+    home = settings.home.resolve()
+    require_writable(home, "choose another state folder with BETTING_HOME")
+    if any(home.iterdir()) and not (home / MARKER).exists():
+        raise DemoError(f"{home} holds something that is not an earlier demo: move it away, or set BETTING_HOME")
+    (home / MARKER).touch()
+    return PlatformLock(home, {})
+
+
+def _source(settings: Settings) -> Source:
+    return configured_source(settings.data, settings.leagues.split(","))
 
 
 def _fresh(home: Path) -> None:
-    """An empty state folder: an earlier demo's is removed, anything else is left alone."""
-    if home.exists() and any(home.iterdir()):
-        if not (home / MARKER).exists():
-            raise DemoError(f"{home} holds something that is not an earlier demo; move it away")
-        EmbeddedPostgres(home / "postgres").delete()
-        shutil.rmtree(home)
-    home.mkdir(parents=True, exist_ok=True)
-    (home / MARKER).touch()
-
-
-def _quiet(path: Path) -> logging.Handler:
-    """Everything that the libraries log goes to one file; the terminal is for the demo."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    logging.getLogger("mlflow").handlers[:] = []
-    logging.getLogger("mlflow").propagate = True
-    root.setLevel(logging.INFO)
-    logging.captureWarnings(True)
-    return handler
+    """The state folder of a locked demo without what an earlier one left."""
+    EmbeddedPostgres(home / "postgres").delete()
+    for entry in home.iterdir():
+        if entry.is_dir() and entry.name != "logs":
+            shutil.rmtree(entry)
 
 
 def _flat(market: str, selections: list[str], one: dict[str, Any]) -> dict[str, Any]:

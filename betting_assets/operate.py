@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from betting_assets.embedded.platform_lock import holder
 from betting_assets.embedded.postgres import EmbeddedPostgres
 from betting_assets.instance import environment, export
 from betting_assets.modelling.markets import modelled_market
 from betting_assets.settings import Settings
+from betting_assets.sources.source import configured_source
+from betting_assets.terminal import Stages
 from betting_assets.warehouse import deployments
 from betting_assets.warehouse.bulk import read_frame
 from betting_assets.warehouse.database import (
@@ -24,6 +29,12 @@ from betting_assets.warehouse.database import (
 from betting_assets.warehouse.fixtures import upcoming_matches
 from betting_assets.warehouse.migrate import migrate
 
+if TYPE_CHECKING:
+    from betting_assets.defs.launch import Outcome
+
+START = "start the platform with `betting up`"
+MOST_ASKED = 256
+"""The service's limit for one request."""
 SERVED_WITHIN = 60.0
 
 
@@ -40,37 +51,57 @@ def prepare(settings: Settings) -> str:
     return url
 
 
-def ingest_folder(settings: Settings) -> dict[str, dict[str, int]]:
+def ingest_folder(settings: Settings, stages: Stages) -> dict[str, dict[str, int]]:
     """Run the job `ingest` over every league and season of `settings.data`; what changed, by table.
 
     Raises:
+        SourceError: the folder or a league cannot be used; nothing was started.
         OperationError: the run failed, with its first error.
     """
-    from betting_assets.definitions import build
-    from betting_assets.defs.launch import Launcher, Stage, platform_instance
-    from betting_assets.defs.resources import Platform
-
-    platform = Platform(settings)
-    platform.source.partitions()  # a wrong folder is told before anything is started
-    prepare(settings)
-    _log_to(settings)
-    with platform_instance() as instance:
-        stage = Stage("ingest", "ingest", all_partitions=True)
-        outcome = Launcher(build(platform), platform, instance).run(stage)
+    configured_source(settings.data, settings.leagues.split(","))
+    with _database_for_a_while(settings, stages):
+        outcome = _run_ingest(settings, stages)
     if not outcome.success:
-        raise OperationError(outcome.error or f"refused by {outcome.failed_checks}")
-    return {
+        raise OperationError(outcome.error or f"refused by {'; '.join(outcome.failed_checks.values())}")
+    counts = {
         name: {
             "rows": int(found["dagster/row_count"]),
             "inserted": int(found["inserted"]),
             "updated": int(found["updated"]),
         }
         for name, found in outcome.metadata.items()
-    } | {"rejected": {"rows": int(outcome.metadata["match_results"]["rejected"]), "inserted": 0, "updated": 0}}
+    }
+    rejected = int(outcome.metadata["match_results"]["rejected"])
+    return counts | {"rejected": {"rows": rejected, "inserted": 0, "updated": 0}}
 
 
-def ask(settings: Settings, market: str, match_ids: Sequence[str]) -> list[tuple[str, str, str, str, str]]:
-    """The running service's answer: match, variant, probabilities, fair odds, feature time; no ids: all upcoming.
+def _run_ingest(settings: Settings, stages: Stages) -> Outcome:
+    with stages.stage("load the graph"):
+        from betting_assets.definitions import build
+        from betting_assets.defs.launch import Launcher, Stage, platform_instance
+        from betting_assets.defs.resources import Platform
+
+    platform = Platform(settings)
+    with stages.stage("read and store"), platform_instance() as instance:
+        return Launcher(build(platform), platform, instance).run(Stage("ingest", "ingest", all_partitions=True))
+
+
+@contextmanager
+def _database_for_a_while(settings: Settings, stages: Stages) -> Iterator[None]:
+    """The database, prepared; an embedded server that was not running is stopped again."""
+    server = EmbeddedPostgres(settings.home / "postgres") if settings.database_url is None else None
+    was_running = server is None or server.is_running()
+    try:
+        with stages.stage("database"):
+            prepare(settings)
+        yield
+    finally:
+        if server is not None and not was_running and holder(settings.home) is None:
+            server.stop()
+
+
+def ask(settings: Settings, market: str, match_ids: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """The running service's answer as header and rows; no ids: all upcoming matches.
 
     Raises:
         OperationError: nothing listens, or there is nothing to predict.
@@ -80,21 +111,24 @@ def ask(settings: Settings, market: str, match_ids: Sequence[str]) -> list[tuple
 
     from bentos.match_odds.client import MatchOddsClient
 
-    market = modelled_market(market).market.value
+    spec = modelled_market(market)
     ids = list(match_ids) or upcoming_matches(_running_database(settings))["match_id"].tolist()
     if not ids:
         raise OperationError("there is no upcoming match: ingest fixtures, or give match ids")
-    rows = []
+    rows: list[list[str]] = []
     try:
         with MatchOddsClient(f"http://127.0.0.1:{settings.serving_port}") as client:
-            for first in range(0, len(ids), 256):
-                answer = client.predict(market, ids[first : first + 256])
-                rows += [_row(answer.selections, one) for one in answer.predictions]
+            for first in range(0, len(ids), MOST_ASKED):
+                answer = client.predict(spec.market.value, ids[first : first + MOST_ASKED])
+                rows += [_row(one) for one in answer.predictions]
     except httpx.TransportError as error:
+        raise OperationError(f"no service answers on port {settings.serving_port} ({error}): {START}") from error
+    except ValidationError as error:
         raise OperationError(
-            f"no service answers on port {settings.serving_port} ({error}): start it with `betting up`"
+            f"what answers on port {settings.serving_port} is not the prediction service: choose another port with "
+            "BETTING_SERVING_PORT"
         ) from error
-    return rows
+    return ["match", *spec.selections, "fair odds", "variant", "features as of"], rows
 
 
 def state(settings: Settings) -> dict[str, str]:
@@ -102,9 +136,10 @@ def state(settings: Settings) -> dict[str, str]:
     from bentos.match_odds.client import MatchOddsClient
 
     told = {"state folder": str(settings.home)}
-    if settings.database_url is None and not EmbeddedPostgres(settings.home / "postgres").is_running():
-        return {**told, "database": "the embedded PostgreSQL is not running: start the platform with `betting up`"}
-    url = resolve_url(settings)
+    try:
+        url = _running_database(settings)
+    except OperationError as error:
+        return {**told, "database": str(error)}
     told["database"] = without_password(url)
     counts = read_frame(
         url,
@@ -157,8 +192,11 @@ def _wait_until_served(port: int, tag: str) -> None:
 
 def _running_database(settings: Settings) -> str:
     if settings.database_url is None and not EmbeddedPostgres(settings.home / "postgres").is_running():
-        raise OperationError("the embedded PostgreSQL is not running: start the platform with `betting up`")
-    return resolve_url(settings)
+        raise OperationError(f"the embedded PostgreSQL is not running: {START}")
+    url = resolve_url(settings)
+    if read_frame(url, "SELECT to_regclass('serving.deployment') IS NULL AS missing")["missing"].iloc[0]:
+        raise OperationError(f"{without_password(url)} has no tables of the platform yet: {START}")
+    return url
 
 
 def _deployment(deployment: deployments.Deployment | None) -> str:
@@ -168,21 +206,7 @@ def _deployment(deployment: deployments.Deployment | None) -> str:
     return f"{deployment.bento_tag} ({versions}), made current {deployment.made_current_at:%Y-%m-%d %H:%M} UTC"
 
 
-def _row(selections: Sequence[str], one: Any) -> tuple[str, str, str, str, str]:
-    chances = "  ".join(f"{name} {p:.3f}" for name, p in zip(selections, one.probabilities, strict=True))
+def _row(one: Any) -> list[str]:
     odds = "  ".join(f"{price:.2f}" for price in one.fair_odds)
-    return (
-        str(one.match_id),
-        one.variant,
-        chances,
-        odds,
-        f"{one.feature_time:%Y-%m-%d %H:%M}" if one.feature_time else "",
-    )
-
-
-def _log_to(settings: Settings) -> None:
-    """The libraries' log goes to a file; the terminal is for the answer."""
-    path = settings.home / "logs" / "operate.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(filename=path, level=logging.INFO, force=True)
-    logging.captureWarnings(True)
+    known_at = f"{one.feature_time:%Y-%m-%d %H:%M}" if one.feature_time else ""
+    return [str(one.match_id), *(f"{p:.3f}" for p in one.probabilities), odds, one.variant, known_at]

@@ -36,7 +36,10 @@ class Settings(BaseSettings):
     )
     data: Path | None = Field(None, description="Folder of football-data.co.uk files; unset: the built-in simulator.")
     leagues: str = Field("", description="Comma-separated league codes to read, e.g. E0,SP1; empty: all there are.")
-    hold_back: bool = Field(False, description="Serve the last match day as upcoming when the input has no fixtures.")
+    hold_back: bool | None = Field(
+        None,
+        description="Serve the last match day as upcoming when the input has no fixtures; unset: for the simulator only.",
+    )
 
     reference_book: str = Field(
         "pinnacle", description="Bookmaker whose prices are the market; the average is the fallback."

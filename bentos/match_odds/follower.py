@@ -6,13 +6,11 @@ second, and starts the next one when the pointer moved. It ends with its parent,
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -36,6 +34,7 @@ class Follower:
     def __init__(self, url: str, home: Path, port: int) -> None:
         self._url, self._home, self._port = url, home, port
         self._bento: RunningBento | None = None
+        self._lock: psycopg.Connection | None = None
         self._parent = os.getppid()
 
     def run(self) -> None:
@@ -45,24 +44,39 @@ class Follower:
             StartError: the current Bento could not be started `MOST_STARTS` times in a row.
             RuntimeError: another follower is at work on this database.
         """
+        failures = 0
+        end_leftovers(self._home, self._port)
         try:
-            with _only_one(self._url):
-                end_leftovers(self._home, self._port)
-                failures = 0
-                while os.getppid() == self._parent:
-                    try:
-                        self._follow()
-                        failures = 0
-                    except StartError as error:
-                        failures += 1
-                        log.error("start %d of %d failed: %s", failures, MOST_STARTS, error)
-                        if failures == MOST_STARTS:
-                            raise
-                    except (DatabaseError, psycopg.OperationalError) as error:
-                        log.warning("the database cannot be reached, the Bento serves on: %s", error)
-                    time.sleep(POLL_SECONDS)
+            while os.getppid() == self._parent:
+                try:
+                    self._hold_lock()
+                    self._follow()
+                    failures = 0
+                except StartError as error:
+                    failures += 1
+                    log.error("start %d of %d failed: %s", failures, MOST_STARTS, error)
+                    if failures == MOST_STARTS:
+                        raise
+                except (DatabaseError, psycopg.OperationalError) as error:
+                    log.warning("the database cannot be reached, the Bento serves on: %s", error)
+                time.sleep(POLL_SECONDS)
         finally:
             self._stop()
+            if self._lock is not None:
+                self._lock.close()
+
+    def _hold_lock(self) -> None:
+        """Be the only follower of this database; taken again after the database was restarted."""
+        if self._lock is not None:
+            try:
+                self._lock.execute("SELECT 1")
+                return
+            except psycopg.OperationalError:
+                self._lock.close()
+        self._lock = connect(self._url, autocommit=True)
+        row = self._lock.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [LOCK]).fetchone()
+        if row is None or not row[0]:
+            raise RuntimeError("another follower already serves the deployments of this database: stop it first")
 
     def _follow(self) -> None:
         """Make what runs what is current."""
@@ -89,15 +103,6 @@ def is_followed(url: str) -> bool:
     with connect(url, autocommit=True) as connection:
         row = connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [LOCK]).fetchone()
         return row is not None and not row[0]
-
-
-@contextlib.contextmanager
-def _only_one(url: str) -> Iterator[None]:
-    with connect(url, autocommit=True) as connection:
-        row = connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [LOCK]).fetchone()
-        if row is None or not row[0]:
-            raise RuntimeError("another follower already serves the deployments of this database: stop it first")
-        yield
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

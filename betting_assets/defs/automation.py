@@ -39,8 +39,18 @@ def retrain(cron: str) -> dg.AutomationCondition:
 
 
 def after_gate() -> dg.AutomationCondition:
-    """Promote and deploy when the candidate's evaluation is new and every check of the gate passed.
+    """Evaluate and promote one market when its candidate is new and every check of its gate passed.
 
     Prevents: a challenger being served because its evaluation ran, though the gate refused it.
     """
     return (AC.eager() & AC.all_deps_blocking_checks_passed()).with_label("after_gate")
+
+
+def serve_champions() -> dg.AutomationCondition:
+    """Build a Bento when a champion is new, of whatever markets have one.
+
+    Prevents: a market that never passed its gate keeping the others from being served, as `eager` would, which waits
+    for every partition; and two builds where several markets are being promoted.
+    """
+    new = AC.any_deps_updated().since(AC.newly_requested() | AC.newly_updated()).with_label("new champion")
+    return (new & ~AC.in_progress() & ~AC.any_deps_in_progress()).with_label("serve_champions")

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import httpx
 
-from betting_assets.defs.automation import after_gate
+from betting_assets.defs.automation import follow_upstream, serve_champions
 from betting_assets.defs.metadata import OWNERS
 from betting_assets.defs.resources import Platform
 from betting_assets.defs.training import champion_model, load_training_set
@@ -24,7 +24,7 @@ CONFIRM_SECONDS = 90.0
     group_name=GROUP,
     owners=OWNERS,
     kinds={"bentoml"},
-    automation_condition=after_gate(),
+    automation_condition=serve_champions(),
     pool="deployment",
 )
 def match_odds_bento(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
@@ -54,7 +54,7 @@ def match_odds_bento(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResu
     group_name=GROUP,
     owners=OWNERS,
     kinds={"bentoml", "postgres"},
-    automation_condition=after_gate(),
+    automation_condition=follow_upstream(),
     pool="deployment",
 )
 def live_deployment(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:

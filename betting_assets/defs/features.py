@@ -72,7 +72,7 @@ def team_form(platform: dg.ResourceParam[Platform]) -> Iterator[dg.MaterializeRe
 
 
 @dg.asset(
-    deps=["bookmaker_odds"],
+    deps=["match_results", "bookmaker_odds"],
     group_name=GROUP,
     owners=OWNERS,
     kinds={"python", "postgres"},

@@ -98,8 +98,17 @@ def expectation_result(url: str, asset: str, table_name: str, name: str = "expec
             "seconds": round(result.seconds, 2),
             "rules": len(result.rules),
         },
-        description=result.reason or f"{int(result.rules['passed'].sum())} of {len(result.rules)} rules hold",
+        description=result.reason or _told(result.rules),
     )
+
+
+def _told(rules: pd.DataFrame) -> str:
+    """Which rules are broken and by what, else how many hold."""
+    broken = rules[~rules["passed"].astype(bool)]
+    if broken.empty:
+        return f"{len(rules)} of {len(rules)} rules hold"
+    said = [f"{rule.column}: {rule.observed} {rule.rule}" for rule in broken.itertuples()]
+    return f"{len(broken)} of {len(rules)} rules are broken: {'; '.join(said)}"
 
 
 def _kind(column: pd.Series) -> str:

@@ -23,13 +23,20 @@ class SettlementConfig(dg.Config):
     """How to tell that a prediction came before the result."""
 
     replay: bool | None = None
-    """Old matches served as upcoming: the time of the features counts, not the clock. None: as settings.hold_back."""
+    """Old matches served as upcoming: the time of the features counts, not the clock. None: as the platform holds back."""
 
 
-@dg.observable_source_asset(
-    group_name=GROUP,
-    description="Every answered prediction, written by the service; observed, not made here.",
-    automation_condition=dg.AutomationCondition.on_cron("*/15 * * * *"),
+@dg.multi_observable_source_asset(
+    specs=[
+        dg.AssetSpec(
+            "prediction_log",
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds={"bentoml", "postgres"},
+            description="Every answered prediction, written by the service; observed, not made here.",
+            automation_condition=dg.AutomationCondition.on_cron("*/15 * * * *"),
+        )
+    ]
 )
 def prediction_log(platform: dg.ResourceParam[Platform]) -> dg.ObserveResult:
     counts = read_frame(
@@ -38,6 +45,7 @@ def prediction_log(platform: dg.ResourceParam[Platform]) -> dg.ObserveResult:
     )
     newest = int(counts["newest"].max()) if len(counts) else 0
     return dg.ObserveResult(
+        asset_key="prediction_log",
         data_version=dg.DataVersion(str(newest)),
         metadata={"dagster/row_count": int(counts["n"].sum()) if len(counts) else 0, "by_model": table(counts)},
     )
@@ -139,7 +147,7 @@ def drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 
 
 def _settled(platform: Platform, replay: bool | None) -> Settled:
-    made_at = "feature_time" if (platform.settings.hold_back if replay is None else replay) else "predicted_at"
+    made_at = "feature_time" if (platform.hold_back if replay is None else replay) else "predicted_at"
     url = platform.url
     return settle(read_predictions(url), read_results(url), read_matches(url), made_at)
 

@@ -28,6 +28,8 @@ class Platform:
     """Everything that the settings lead to. A plain object, so that no secret shows in the UI as configuration."""
 
     settings: Settings
+    given_source: Source | None = None
+    """Read this in place of the source that the settings name."""
 
     @cached_property
     def url(self) -> str:
@@ -40,7 +42,14 @@ class Platform:
 
     @cached_property
     def source(self) -> Source:
+        if self.given_source is not None:
+            return self.given_source
         return configured_source(self.settings.data, self.settings.leagues.split(","))
+
+    @property
+    def hold_back(self) -> bool:
+        """Whether the last match day is served as upcoming: as set, else for the simulator, which has no future."""
+        return self.settings.data is None if self.settings.hold_back is None else self.settings.hold_back
 
     @property
     def feature_store(self) -> "FeatureStore":

@@ -7,7 +7,7 @@ from betting_assets.defs.resources import Platform, close_orphans
 
 automation = dg.AutomationConditionSensorDefinition(
     "automation",
-    target=dg.AssetSelection.all(),
+    target=dg.AssetSelection.all(include_sources=True) | dg.AssetSelection.all_asset_checks(),
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Evaluates the conditions of automation.py: follow upstream, retrain, promote and deploy.",

@@ -111,7 +111,11 @@ def candidate_models(
     owners=OWNERS,
     kinds={"lightgbm", "mlflow"},
     automation_condition=after_gate(),
-    check_specs=[dg.AssetCheckSpec(name, asset="model_evaluation", blocking=True) for name in GATE_CHECKS],
+    check_specs=[
+        # Cut by market like the asset: else one market's pass would stand for the other's refusal.
+        dg.AssetCheckSpec(name, asset="model_evaluation", blocking=True, partitions_def=by_market)
+        for name in GATE_CHECKS
+    ],
     pool="training",
 )
 def model_evaluation(
@@ -119,7 +123,7 @@ def model_evaluation(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Walk-forward by season against the market on the same matches, then the gate as blocking checks."""
     from betting_assets.modelling.backtest import flat_stakes
-    from betting_assets.modelling.evaluation import MODELS, score, walk_forward
+    from betting_assets.modelling.evaluation import MODELS, newest_testable, score, walk_forward
     from betting_assets.modelling.gate import gate
     from betting_assets.modelling.registry import CHALLENGER
 
@@ -128,7 +132,7 @@ def model_evaluation(
     if challenger is None:
         raise dg.Failure(f"no challenger is registered for {market}: materialize candidate_models first")
     dataset, digest = load_training_set(platform, market, challenger.tags["data_hash"])
-    seasons = dataset.seasons[-platform.settings.test_seasons :]
+    seasons = newest_testable(dataset, platform.settings.test_seasons)
     forecasts = walk_forward(dataset, seasons, MODELS, context.log.info)
     scores = score(forecasts)
     bets = {name.value: flat_stakes(forecasts, name) for name in MODELS}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from betting_assets.modelling.linear import log_softmax
+from betting_assets.modelling.calibration import Calibration, clearly_better
 
 if TYPE_CHECKING:
     import lightgbm
@@ -94,8 +94,7 @@ def time_ordered_folds(n: int, folds: int = 4) -> list[tuple[npt.NDArray[np.bool
 def fit_folds(block: Block, params: BoostingParams) -> Folded:
     """Choose the number of rounds by early stopping on the mean of time-ordered folds; keep out-of-fold scores there.
 
-    Zero rounds is an answer: then nothing beats the base by more than one standard error of the gain (the rule of
-    Breiman et al., "Classification and Regression Trees", 1984).
+    Zero rounds is an answer: then no trees are clearly better than the base alone.
     """
     import lightgbm as lgb
 
@@ -117,17 +116,10 @@ def fit_folds(block: Block, params: BoostingParams) -> Folded:
             for booster, (_, valid) in zip(history["cvbooster"].boosters, folds, strict=True)
         ]
     )
-    gain = _gain(block[rows], scores)
-    if gain.mean() <= gain.std() / np.sqrt(len(gain)):
-        return Folded(0, rows, np.zeros_like(scores))
-    return Folded(rounds, rows, scores)
-
-
-def _gain(block: Block, scores: Floats) -> Floats:
-    """How much smaller each row's log-loss is with the trees than without, (n,)."""
-    row = np.arange(len(block.outcomes))
-    better = log_softmax(block.base + scores) - log_softmax(block.base)
-    return np.asarray(better[row, block.outcomes])
+    known, untouched, as_is = block[rows], np.zeros_like(scores), Calibration()
+    if clearly_better(as_is.apply(known.base, scores), as_is.apply(known.base, untouched), known.outcomes):
+        return Folded(rounds, rows, scores)
+    return Folded(0, rows, untouched)
 
 
 def fit_all(block: Block, params: BoostingParams, rounds: int) -> lightgbm.Booster | None:

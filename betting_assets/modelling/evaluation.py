@@ -33,6 +33,10 @@ WITH_BASELINE_MODELS = (*MODELS, VariantName.ODDS_AS_FEATURES)
 FEWEST_TRAINING_ROWS = 300
 
 
+class EvaluationError(ValueError):
+    """These seasons cannot be tested with this data; the message is one line that says why and what to do."""
+
+
 @dataclass(frozen=True)
 class Forecasts:
     """Out-of-sample probabilities, one (n, k) array a forecaster, aligned with the rows of `dataset`.
@@ -53,7 +57,7 @@ def walk_forward(
     """Forecast each test season with models fitted on what was known before its first odds were taken.
 
     Raises:
-        ValueError: a test season is not in the data, or too little comes before it.
+        EvaluationError: a test season is not in the data, or too little comes before it.
     """
     _check_seasons(dataset, test_seasons)
     ordered = [season for season in dataset.seasons if season in set(test_seasons)]
@@ -63,7 +67,7 @@ def walk_forward(
     for season in ordered:
         train, test = dataset.before_season(season), dataset.of_seasons([season])
         if len(train) < FEWEST_TRAINING_ROWS:
-            raise ValueError(
+            raise EvaluationError(
                 f"only {len(train)} usable matches come before test season {season}; "
                 f"at least {FEWEST_TRAINING_ROWS} are needed: choose a later test season or add earlier data"
             )
@@ -75,6 +79,21 @@ def walk_forward(
                 progress(f"{season} {name.value}")
     markets = {MARKET_PRE: tested.market_probabilities, MARKET_CLOSE: tested.closing_probabilities}
     return Forecasts(tested, {BASE_RATE: forecasts.pop(BASE_RATE), **markets, **forecasts})
+
+
+def newest_testable(dataset: Dataset, n: int) -> list[str]:
+    """The newest `n` seasons that enough usable matches come before.
+
+    Raises:
+        EvaluationError: there is none.
+    """
+    found = [s for s in dataset.seasons if len(dataset.before_season(s)) >= FEWEST_TRAINING_ROWS]
+    if not found:
+        raise EvaluationError(
+            f"no season has {FEWEST_TRAINING_ROWS} matches with result and price before it (the data has "
+            f"{len(dataset)} in season {', '.join(dataset.seasons) or 'none'}): add earlier seasons"
+        )
+    return found[-n:]
 
 
 def score(forecasts: Forecasts, seed: int = 0) -> dict[str, dict[str, Any]]:
@@ -128,9 +147,9 @@ def _interval(interval: Any) -> dict[str, float]:
 
 def _check_seasons(dataset: Dataset, test_seasons: Sequence[str]) -> None:
     if not test_seasons:
-        raise ValueError("no test season given")
+        raise EvaluationError("no test season given")
     missing = [season for season in test_seasons if season not in dataset.seasons]
     if missing:
-        raise ValueError(
+        raise EvaluationError(
             f"test season {', '.join(missing)} is not in the data; it has {', '.join(dataset.seasons) or 'no season'}"
         )

@@ -13,6 +13,10 @@ from betting_assets.sources.records import SELECTIONS, Market
 Scores = npt.NDArray[np.int64]
 
 
+class UnknownMarketError(ValueError):
+    """There is no such market, or it is not modelled; the message names those that are."""
+
+
 @dataclass(frozen=True)
 class ModelledMarket:
     """One market: `settle` maps home and away scores, each (n,), to the index of the winning selection, (n,)."""
@@ -56,7 +60,7 @@ MARKETS: dict[str, ModelledMarket] = {
 
 
 def modelled_market(name: str) -> ModelledMarket:
-    """The market called `name`, or a ValueError that names those that exist."""
+    """The market called `name`, or an UnknownMarketError that names those that exist."""
     if name not in MARKETS:
-        raise ValueError(f"market {name!r} is not modelled; choose one of {', '.join(MARKETS)}")
+        raise UnknownMarketError(f"market {name!r} is not modelled; choose one of {', '.join(MARKETS)}")
     return MARKETS[name]

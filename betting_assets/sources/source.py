@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import pandas as pd
+
 from betting_assets.sources.batch import Batch
 from betting_assets.sources.errors import SourceError
 from betting_assets.sources.football_data import Partition, list_partitions, read_folder
-from betting_assets.sources.simulator import SimulatorConfig, simulate
+from betting_assets.sources.simulator import SimulatedWorld, SimulatorConfig, simulate
 
 
 class Source(Protocol):
@@ -61,9 +63,18 @@ class SimulatorSource:
     def load(self, leagues: Collection[str] | None = None, seasons: Collection[str] | None = None) -> Batch:
         return self._batch.select(leagues, seasons)
 
+    @property
+    def truth(self) -> pd.DataFrame:
+        """The true probabilities, see SimulatedWorld."""
+        return self._world.truth
+
+    @cached_property
+    def _world(self) -> SimulatedWorld:
+        return simulate(self.config)
+
     @cached_property
     def _batch(self) -> Batch:
-        return simulate(self.config).batch.select(self.leagues or None)
+        return self._world.batch.select(self.leagues or None)
 
 
 def configured_source(data: Path | None, leagues: Collection[str]) -> Source:

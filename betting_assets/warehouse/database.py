@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError
 
 from betting_assets.embedded.postgres import EmbeddedPostgres
 from betting_assets.settings import Settings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from adbc_driver_postgresql.dbapi import Connection as AdbcConnection
 
 SIDE_DATABASES = ("dagster", "mlflow")
+EXPECTED_URL = "give postgresql://user:password@host:port/database, or leave it unset for the embedded server"
 UTC_OPTION = "-ctimezone=UTC"  # without the usual space, which not every URL reader decodes alike
 
 
@@ -31,8 +33,18 @@ class DatabaseError(RuntimeError):
 def resolve_url(settings: Settings) -> str:
     """The URL of the platform's database: the one from the settings, else the embedded server's, started if needed."""
     if settings.database_url is not None:
-        return plain(settings.database_url.get_secret_value())
+        return _given(settings.database_url.get_secret_value())
     return EmbeddedPostgres(settings.home / "postgres").start()
+
+
+def _given(url: str) -> str:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError(f"BETTING_DATABASE_URL is no URL: {EXPECTED_URL}") from error
+    if parsed.get_backend_name() != "postgresql":
+        raise DatabaseError(f"BETTING_DATABASE_URL names a {parsed.get_backend_name()} database: {EXPECTED_URL}")
+    return plain(url)
 
 
 def plain(url: str) -> str:
@@ -66,9 +78,12 @@ def connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
     try:
         return psycopg.connect(plain(url), autocommit=autocommit, options=UTC_OPTION, connect_timeout=10)
     except psycopg.OperationalError as error:
-        raise DatabaseError(
-            f"cannot reach {without_password(url)}: {' '.join(str(error).split())}; check BETTING_DATABASE_URL"
-        ) from error
+        raise _unreachable(url, error) from error
+
+
+def _unreachable(url: str, error: Exception) -> DatabaseError:
+    reason = " ".join(str(error).split())
+    return DatabaseError(f"cannot reach {without_password(url)}: {reason}; check BETTING_DATABASE_URL")
 
 
 @contextmanager
@@ -77,7 +92,11 @@ def adbc(url: str) -> Iterator[AdbcConnection]:
     from adbc_driver_postgresql import dbapi
 
     address = _render(make_url(plain(url)).update_query_dict({"options": UTC_OPTION}))
-    with dbapi.connect(address) as connection:
+    try:
+        opened = dbapi.connect(address)
+    except dbapi.OperationalError as error:
+        raise _unreachable(url, error) from error
+    with opened as connection:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL work_mem = '64MB'")  # bulk joins and sorts in memory: twice as fast

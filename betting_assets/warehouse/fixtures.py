@@ -6,9 +6,14 @@ import pandas as pd
 
 from betting_assets.warehouse.bulk import read_frame
 
+COLUMNS = ("match_id", "league", "match_date", "home", "away", "event_timestamp", "odds_time")
+
 
 def upcoming_matches(url: str) -> pd.DataFrame:
     """Matches without a result that are not older than the newest result of their league, with their feature times."""
+    made = read_frame(url, "SELECT to_regclass('features.match_market') IS NOT NULL AS made")["made"].iloc[0]
+    if not made:
+        return pd.DataFrame(columns=list(COLUMNS))
     return read_frame(
         url,
         """SELECT m.match_id, m.league, m.match_date, m.home, m.away, s.event_timestamp,

@@ -1,0 +1,130 @@
+"""The real graph with bodies that do nothing: keys, dependencies, partitions, checks and conditions are the real ones.
+
+So the automation can be watched for days of its own clock in seconds.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+SUBJECT_TO_CRON = dt.datetime(2026, 1, 1, 0, 30, tzinfo=dt.UTC)
+
+
+class StandIns:
+    """A graph of stand-ins on an instance and a clock of its own.
+
+    `failing` holds the checks that fail now, as (asset:name, partition); the partition is None where there is none.
+    """
+
+    def __init__(self, real: dg.Definitions) -> None:
+        graph = real.resolve_asset_graph()
+        checks = [graph.get_check_spec(key) for key in graph.asset_check_keys]
+        self.failing: set[tuple[str, str | None]] = set()
+        self._watch = [spec for spec in checks if spec.additional_deps]
+        inside = [spec for spec in checks if not spec.additional_deps]
+        self._assets = [
+            self._asset(spec, [check for check in inside if check.asset_key == spec.key])
+            for spec in real.resolve_all_asset_specs()
+        ]
+        self._checks = [self._check(spec) for spec in self._watch]
+        self._definitions = dg.Definitions(assets=self._assets, asset_checks=self._checks)
+        self._instance = dg.DagsterInstance.ephemeral()
+        self._cursor: Any = None
+        self._now = SUBJECT_TO_CRON
+
+    def __enter__(self) -> "StandIns":
+        self._instance.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._instance.__exit__(*error)
+
+    def add_partitions(self, leagues: list[str], seasons: list[str]) -> None:
+        self._instance.add_dynamic_partitions("league", leagues)
+        self._instance.add_dynamic_partitions("season", seasons)
+
+    def tick(self, hours: float = 0) -> dict[str, set[str] | None]:
+        """Let `hours` and a minute pass, evaluate; what is requested: partitions by asset, None where it has none."""
+        self._now += dt.timedelta(hours=hours, minutes=1)
+        result = dg.evaluate_automation_conditions(
+            self._definitions, self._instance, cursor=self._cursor, evaluation_time=self._now
+        )
+        self._cursor = result.cursor
+        asked = [one for one in result.results if one.true_subset.size]
+        return {
+            one.key.to_user_string(): set(one.true_subset.expensively_compute_partition_keys())
+            if one.true_subset.is_partitioned
+            else None
+            for one in asked
+        }
+
+    def make(self, *assets: str, partition: str | None = None) -> bool:
+        """Materialize assets together with the checks that are made beside them; whether the run went well."""
+        chosen = dg.AssetSelection.assets(*assets) - dg.AssetSelection.checks(*(spec.key for spec in self._watch))
+        return self._execute(chosen, partition)
+
+    def check(self, asset: str, name: str) -> bool:
+        """Run one check that stands by itself."""
+        key = dg.AssetCheckKey(dg.AssetKey(asset), name)
+        return self._execute(dg.AssetSelection.checks(key), None)
+
+    def follow(self, partition: str | None = None, most: int = 12) -> list[set[str]]:
+        """Tick and do what is asked, again and again, until nothing is asked; what was asked, tick by tick.
+
+        Partitioned assets are made in one run for each partition, the rest in one run, as the daemon does it.
+        """
+        story = []
+        while asked := self.tick():
+            story.append(set(asked))
+            assert len(story) < most, f"the automation does not come to rest: {story}"
+            self.do(asked)
+        return story
+
+    def do(self, asked: dict[str, set[str] | None]) -> None:
+        """What a tick asked for, each set of partitions in a run of its own."""
+        whole = [asset for asset, partitions in asked.items() if partitions is None]
+        for check in [asset for asset in whole if ":" in asset]:
+            self.check(*check.split(":"))
+        if assets := [asset for asset in whole if ":" not in asset]:
+            self.make(*assets)
+        for partition in sorted(set().union(*(p for p in asked.values() if p))):
+            self.make(*(asset for asset, p in asked.items() if p and partition in p), partition=partition)
+
+    def _execute(self, selection: dg.AssetSelection, partition: str | None) -> bool:
+        return dg.materialize(
+            [*self._assets, *self._checks],
+            selection=selection,
+            instance=self._instance,
+            partition_key=partition,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        ).success
+
+    def _asset(self, spec: dg.AssetSpec, checks: list[dg.AssetCheckSpec]) -> dg.AssetsDefinition:
+        @dg.multi_asset(name=spec.key.path[-1], specs=[spec], check_specs=checks)
+        def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            yield dg.MaterializeResult(asset_key=spec.key)
+            for check in checks:
+                partition = context.partition_key if check.partitions_def and context.has_partition_key else None
+                yield self._verdict(check, partition)
+
+        return body
+
+    def _check(self, spec: dg.AssetCheckSpec) -> dg.AssetChecksDefinition:
+        @dg.asset_check(
+            asset=spec.asset_key,
+            name=spec.name,
+            additional_deps=list(spec.additional_deps),
+            automation_condition=spec.automation_condition,
+        )
+        def body() -> dg.AssetCheckResult:
+            return self._verdict(spec, None)
+
+        return body
+
+    def _verdict(self, spec: dg.AssetCheckSpec, partition: str | None) -> dg.AssetCheckResult:
+        failed = (spec.key.to_user_string(), partition) in self.failing
+        severity = dg.AssetCheckSeverity.ERROR if spec.blocking else dg.AssetCheckSeverity.WARN
+        return dg.AssetCheckResult(asset_key=spec.asset_key, check_name=spec.name, passed=not failed, severity=severity)

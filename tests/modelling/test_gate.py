@@ -1,0 +1,142 @@
+"""The gate: promoted is what is shown to be better, calibrated and free of leaks; nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from simulated_tables import Tables, draw, with_frame
+
+from betting_assets.modelling.evaluation import MARKET_CLOSE, MARKET_PRE, Forecasts, score
+from betting_assets.modelling.gate import (
+    BETTER,
+    CALIBRATED,
+    FEWEST_COMMON_MATCHES,
+    POINT_IN_TIME,
+    GateCheck,
+    aligned,
+    gate,
+    promoted,
+)
+
+Floats = npt.NDArray[np.float64]
+NAME = "challenger"
+
+
+@pytest.fixture(scope="module")
+def truth(tables: Tables) -> Floats:
+    """What the outcomes of `judged` are drawn from."""
+    n = len(tables.dataset())
+    return np.random.default_rng(3).dirichlet([5.0, 3.0, 4.0], n)
+
+
+@pytest.fixture(scope="module")
+def judged(tables: Tables, truth: Floats) -> Forecasts:
+    """A challenger that knows the truth, and a closing market that knows it too."""
+    dataset = with_frame(tables.dataset(), outcome=draw(truth, 4))
+    blurred = blur(truth, 0.25)
+    return Forecasts(dataset, {MARKET_PRE: blurred, MARKET_CLOSE: truth, NAME: truth})
+
+
+def blur(truth: Floats, size: float, seed: int = 8) -> Floats:
+    scores = np.log(truth) + np.random.default_rng(seed).normal(0, size, truth.shape)
+    return np.asarray(np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True))
+
+
+def champion_of(forecasts: Forecasts, probabilities: Floats) -> pd.DataFrame:
+    return pd.DataFrame({"match_id": forecasts.dataset.frame["match_id"], "probabilities": list(probabilities)})
+
+
+def checks(forecasts: Forecasts, champion: pd.DataFrame | None, name: str = NAME) -> dict[str, GateCheck]:
+    found = gate(forecasts, score(forecasts), name, champion)
+    assert [check.name for check in found] == [POINT_IN_TIME, CALIBRATED, BETTER]
+    assert not [check for check in found if "\n" in check.reason]
+    return {check.name: check for check in found}
+
+
+def challenged(forecasts: Forecasts, probabilities: Floats) -> Forecasts:
+    return Forecasts(forecasts.dataset, {**forecasts.probabilities, NAME: probabilities})
+
+
+def test_a_better_challenger_is_promoted(judged: Forecasts, truth: Floats) -> None:
+    found = checks(judged, champion_of(judged, blur(truth, 0.5)))
+    assert promoted(list(found.values()))
+    assert found[BETTER].reason.startswith("better: log-loss against the champion -0.")
+
+
+def test_a_worse_challenger_is_not_promoted(judged: Forecasts, truth: Floats) -> None:
+    worse = challenged(judged, blur(truth, 0.5))
+    assert not checks(worse, champion_of(judged, truth))[BETTER].passed
+
+
+def test_a_challenger_that_cannot_be_told_apart_is_not_promoted(judged: Forecasts, truth: Floats) -> None:
+    found = checks(challenged(judged, blur(truth, 0.03, seed=1)), champion_of(judged, blur(truth, 0.03, seed=2)))
+    assert not found[BETTER].passed
+    assert "not shown to be better" in found[BETTER].reason
+
+
+@pytest.mark.parametrize("dust", [0.0, 1e-17, 1e-12, 1e-9])
+def test_a_challenger_equal_to_the_champion_is_never_promoted(judged: Forecasts, truth: Floats, dust: float) -> None:
+    """Rounding is always on one side: a difference of 1e-12 on every match has an interval that excludes zero."""
+    happened = np.eye(3)[judged.dataset.outcomes]
+    nudged = challenged(judged, (truth + dust * happened) / (1.0 + dust))
+    assert not checks(nudged, champion_of(judged, truth))[BETTER].passed
+
+
+def test_without_a_champion_a_calibrated_challenger_is_promoted(judged: Forecasts) -> None:
+    found = checks(judged, None)
+    assert promoted(list(found.values()))
+    assert found[BETTER].reason == "there is no champion yet"
+
+
+def test_a_miscalibrated_challenger_is_refused_even_without_a_champion(judged: Forecasts, truth: Floats) -> None:
+    sure = truth**1.6 / (truth**1.6).sum(axis=1, keepdims=True)
+    found = checks(challenged(judged, sure), None)
+    assert not found[CALIBRATED].passed
+    assert not promoted(list(found.values()))
+
+
+def test_a_planted_leak_is_refused_by_the_point_in_time_check(judged: Forecasts, truth: Floats) -> None:
+    """A tenth of the outcome in the forecast: better than a closing line that knows the truth."""
+    happened = np.eye(3)[judged.dataset.outcomes]
+    found = checks(challenged(judged, 0.9 * truth + 0.1 * happened), champion_of(judged, blur(truth, 0.5)))
+    assert found[BETTER].passed
+    assert not found[POINT_IN_TIME].passed
+    assert "look for the leak" in found[POINT_IN_TIME].reason
+    assert not promoted(list(found.values()))
+
+
+def test_the_closing_line_itself_is_no_leak(judged: Forecasts) -> None:
+    assert checks(judged, None)[POINT_IN_TIME].passed
+
+
+def test_without_a_closing_line_the_check_says_so(judged: Forecasts, truth: Floats) -> None:
+    bare = Forecasts(judged.dataset, {**judged.probabilities, MARKET_CLOSE: np.full_like(truth, np.nan)})
+    found = checks(bare, None)
+    assert found[POINT_IN_TIME].passed
+    assert "no closing line" in found[POINT_IN_TIME].reason
+
+
+def test_too_few_common_matches_are_refused(judged: Forecasts, truth: Floats) -> None:
+    champion = champion_of(judged, blur(truth, 0.9))
+    few = checks(judged, champion.sample(FEWEST_COMMON_MATCHES - 1, random_state=1))[BETTER]
+    assert not few.passed
+    assert few.reason == "only 199 matches forecast by both; 200 are needed"
+    assert checks(judged, champion.sample(FEWEST_COMMON_MATCHES, random_state=1))[BETTER].passed
+    assert "only 0 matches" in checks(judged, champion.iloc[:0])[BETTER].reason
+
+
+def test_a_challenger_without_any_forecast_is_refused(judged: Forecasts, truth: Floats) -> None:
+    found = checks(challenged(judged, np.full_like(truth, np.nan)), None)
+    assert not promoted(list(found.values()))
+
+
+def test_forecasts_are_aligned_by_match_and_not_by_row(judged: Forecasts, truth: Floats) -> None:
+    ids = judged.dataset.frame["match_id"]
+    shuffled = champion_of(judged, truth).sample(frac=1.0, random_state=2).iloc[5:]
+    found = aligned(shuffled, ids, 3)
+    there = ids.isin(shuffled["match_id"]).to_numpy()
+    assert np.array_equal(found[there], truth[there])
+    assert np.isnan(found[~there]).all()
+    assert (~there).sum() == 5

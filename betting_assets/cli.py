@@ -58,7 +58,7 @@ def demo(
 
     Examples: betting demo · betting demo --leagues SIM1 · betting demo --data ~/football-data --leagues E0,SP1
     """
-    from betting_assets import summary
+    from betting_assets import report, summary
     from betting_assets.demo import Demo, check_input, demo_lock, demo_log, demo_settings
     from betting_assets.json_files import write_json
 
@@ -69,7 +69,7 @@ def demo(
         story = Demo(chosen, stages).run()
     told = summary.summarize(story)
     write_json(told, reports / "summary.json")
-    summary.write_html(told, story, reports / "report.html")
+    report.write_html(told, story, reports / "report.html")
     out = answers()
     out.print(summary.console(told))
     out.print(f"{reports / 'summary.json'} and {reports / 'report.html'} are written; nothing is left running.")
@@ -264,6 +264,7 @@ def main() -> None:
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except KeyboardInterrupt:
+        print("betting: stopped", file=sys.stderr)  # noqa: T201
         sys.exit(KILLED + signal.SIGINT)
     except UsageProblem as error:
         _fail(f"{error.format_message()} See `betting --help`.")

@@ -165,13 +165,12 @@ class Demo:
         if not isinstance(self._source, SimulatorSource):
             return {}
         truth = self._source.truth.set_index("match_id")
-        gaps = self.story.predictions.apply(
-            lambda one: mean(abs(p - truth.at[one["match_id"], f"p_{s}"]) for s, p in one["probabilities"].items()),
-            axis=1,
-        )
-        return {
-            str(market): float(gap) for market, gap in gaps.groupby(self.story.predictions["market"]).mean().items()
-        }
+        gaps: dict[str, list[float]] = defaultdict(list)
+        for one in self.story.predictions.to_dict("records"):
+            gaps[one["market"]] += [
+                abs(p - truth.at[one["match_id"], f"p_{s}"]) for s, p in one["probabilities"].items()
+            ]
+        return {market: float(mean(found)) for market, found in gaps.items()}
 
     @contextmanager
     def _stage(self, name: str, total: int) -> Iterator[Callable[[], None]]:

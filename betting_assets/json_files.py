@@ -11,14 +11,15 @@ from typing import Any
 def write_json(content: Any, path: Path) -> None:
     """Write `content`, with null for every NaN and infinity; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_finite(content), indent=1, default=str, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(finite(content), indent=1, default=str, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """`value` with None for every NaN and infinity in it, at any depth."""
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from betting_assets.embedded.platform_lock import holder
 from betting_assets.embedded.postgres import EmbeddedPostgres
 from betting_assets.instance import environment, export
 from betting_assets.modelling.markets import modelled_market
-from betting_assets.settings import Settings
+from betting_assets.settings import Settings, remember
 from betting_assets.sources.source import configured_source
 from betting_assets.terminal import Stages
 from betting_assets.warehouse import deployments
@@ -59,10 +60,12 @@ def ingest_folder(settings: Settings, stages: Stages) -> dict[str, dict[str, int
         OperationError: the run failed, with its first error.
     """
     configured_source(settings.data, settings.leagues.split(","))
-    with _database_for_a_while(settings, stages):
+    with _database_for_a_while(settings) as url:
+        _refuse_two_worlds(url)
         outcome = _run_ingest(settings, stages)
     if not outcome.success:
         raise OperationError(outcome.error or f"refused by {'; '.join(outcome.failed_checks.values())}")
+    remember(settings.home, data=str(Path(str(settings.data)).resolve()), leagues=settings.leagues)
     counts = {
         name: {
             "rows": int(found["dagster/row_count"]),
@@ -86,15 +89,22 @@ def _run_ingest(settings: Settings, stages: Stages) -> Outcome:
         return Launcher(build(platform), platform, instance).run(Stage("ingest", "ingest", all_partitions=True))
 
 
+def _refuse_two_worlds(url: str) -> None:
+    """Simulated and real matches in one platform would be rated, trained on and served together."""
+    found = read_frame(url, "SELECT count(*) AS n FROM core.match WHERE source = 'simulator'")
+    if int(found["n"].iloc[0]):
+        raise OperationError(
+            "this platform holds simulated matches: give real ones a folder of their own, BETTING_HOME"
+        )
+
+
 @contextmanager
-def _database_for_a_while(settings: Settings, stages: Stages) -> Iterator[None]:
-    """The database, prepared; an embedded server that was not running is stopped again."""
+def _database_for_a_while(settings: Settings) -> Iterator[str]:
+    """The prepared database's URL; an embedded server that was not running is stopped again."""
     server = EmbeddedPostgres(settings.home / "postgres") if settings.database_url is None else None
     was_running = server is None or server.is_running()
     try:
-        with stages.stage("database"):
-            prepare(settings)
-        yield
+        yield prepare(settings)
     finally:
         if server is not None and not was_running and holder(settings.home) is None:
             server.stop()
@@ -158,11 +168,20 @@ def state(settings: Settings) -> dict[str, str]:
 
 
 def roll_back(settings: Settings) -> str:
-    """Move the pointer back, and the registry's champions with it; wait for the service where one follows."""
+    """Move the pointer back, and the registry's champions with it; wait for the service where one follows.
+
+    Works also while the platform is down, as it may be because what is current cannot start.
+    """
+    if settings.database_url is None and not EmbeddedPostgres(settings.home / "postgres").exists():
+        raise OperationError(f"{settings.home} holds no platform, so there is nothing to roll back: {START}")
+    with _database_for_a_while(settings) as url:
+        return _roll_back(settings, url)
+
+
+def _roll_back(settings: Settings, url: str) -> str:
     from bentos.match_odds.follower import is_followed
     from betting_assets.modelling.registry import Registry
 
-    url = _running_database(settings)
     now = deployments.roll_back(url, f"rolled back by hand at {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC")
     registry = Registry(with_driver(with_database(url, "mlflow"), "psycopg2"))
     for market, name in now.market_versions.items():

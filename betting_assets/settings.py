@@ -5,6 +5,7 @@ A setting is given as an environment variable with the prefix BETTING_, or in a 
 
 from __future__ import annotations
 
+import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,10 @@ NO_TELEMETRY = {
 """Most of the packages report usage home by default; on a closed network that also stalls."""
 
 
+REMEMBERED = "settings.env"
+"""File in the state folder; see `remember`."""
+
+
 class Settings(BaseSettings):
     """Settings with safe defaults: everything on loopback, all state in one folder, an embedded PostgreSQL."""
 
@@ -38,7 +43,7 @@ class Settings(BaseSettings):
     leagues: str = Field("", description="Comma-separated league codes to read, e.g. E0,SP1; empty: all there are.")
     hold_back: bool | None = Field(
         None,
-        description="Serve the last match day as upcoming when the input has no fixtures; unset: for the simulator only.",
+        description="Serve the last match day as upcoming where the input has no fixtures; unset: simulator only.",
     )
 
     reference_book: str = Field(
@@ -58,11 +63,17 @@ class Settings(BaseSettings):
         """These settings as variables, so that a child process has the same ones."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in values.items()}
-        return {f"BETTING_{name.upper()}": str(value) for name, value in plain.items() if value is not None}
+        return {f"BETTING_{name.upper()}": str(value) for name, value in plain.items() if value not in (None, "")}
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process, read once."""
+    """The settings of this process, read once: the environment, then .env, then what the state folder remembers."""
     os.environ.update({key: os.environ.get(key, value) for key, value in NO_TELEMETRY.items()})
-    return Settings()
+    return Settings(_env_file=(Settings().home / REMEMBERED, ".env"))
+
+
+def remember(home: Path, **values: str) -> None:
+    """Keep settings in the state folder for later starts, e.g. which data a platform was fed."""
+    lines = [f"BETTING_{name.upper()}={json.dumps(value)}" for name, value in values.items()]
+    (home / REMEMBERED).write_text("\n".join(lines) + "\n")

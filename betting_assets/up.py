@@ -30,13 +30,28 @@ def run(settings: Settings, out: Console) -> None:
     with ExitStack() as stack:
         stack.enter_context(PlatformLock(home, _ports(settings)))
         out.print("starting PostgreSQL …")
-        url = prepare(settings)
         if settings.database_url is None:
             stack.callback(EmbeddedPostgres(home / "postgres").stop)
+        url = prepare(settings)
+        _end_interrupted_runs()
         out.print("starting MLflow, Dagster and the prediction service …")
-        supervisor = Supervisor(_services(settings, url), home, on_ready=lambda: _tell(settings, url, out))
-        supervisor.run()
+        waiting = stack.enter_context(out.status("this takes about half a minute"))
+
+        def ready() -> None:
+            waiting.stop()
+            _tell(settings, url, out)
+
+        Supervisor(_services(settings, url), home, on_ready=ready).run()
     out.print("stopped; everything is stored, `betting up` resumes")
+
+
+def _end_interrupted_runs() -> None:
+    """Runs of a platform that was killed would hold their slots for ever; nobody else runs any, we hold the lock."""
+    from betting_assets.defs.launch import fail_interrupted_runs, platform_instance
+
+    with platform_instance() as instance:
+        for run in fail_interrupted_runs(instance):
+            logging.getLogger(__name__).warning("run %s was interrupted when the platform stopped: failed", run)
 
 
 def _ports(settings: Settings) -> dict[str, int]:

@@ -55,7 +55,7 @@ class Launcher:
         self._on_step = on_step
 
     def run(self, stage: Stage) -> Outcome:
-        """Run one stage to its end; a failed asset or blocking check makes `success` false, nothing is raised."""
+        """Run one stage to its end; a failed asset or blocking check makes `success` false, only Ctrl-C is raised."""
         tags = {}
         if stage.all_partitions:
             register_partitions(self._instance, self._platform.source)
@@ -71,11 +71,22 @@ class Launcher:
                 tags=tags,
                 raise_on_error=False,
             )
-        return Outcome(result.success, _failed_checks(result), _first_error(result), _metadata(result))
+        if _was_interrupted(result):
+            raise KeyboardInterrupt  # Dagster makes an ordinary failed run of Ctrl-C; who pressed it wants to stop
+        return outcome_of(result)
 
     def steps(self, stage: Stage) -> int:
         """How many steps the stage has, for a progress bar."""
         return len(self._definitions.resolve_job_def(stage.job).graph.node_dict)
+
+
+def outcome_of(result: dg.ExecuteInProcessResult) -> Outcome:
+    return Outcome(result.success, _failed_checks(result), _first_error(result), _metadata(result))
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    errors = [event.job_failure_data.error for event in result.all_events if event.is_job_failure]
+    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in errors)
 
 
 def _failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, str]:
@@ -136,3 +147,12 @@ def platform_instance() -> Iterator[dg.DagsterInstance]:
         yield instance
     finally:
         instance.dispose()
+
+
+def fail_interrupted_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs that were under way as failed, for a start at which no run can be under way; returns their ids."""
+    under_way = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+    runs = instance.get_runs(dg.RunsFilter(statuses=under_way))
+    for run in runs:
+        instance.report_run_failed(run, "The platform stopped while this run was under way.")
+    return [run.run_id for run in runs]

@@ -23,10 +23,10 @@ class SettlementConfig(dg.Config):
     """How to tell that a prediction came before the result."""
 
     replay: bool | None = None
-    """Old matches served as upcoming: the time of the features counts, not the clock. None: as the platform holds back."""
+    """Old matches served as upcoming: the time of the features counts, not the clock. None: as the platform does."""
 
 
-@dg.multi_observable_source_asset(
+@dg.multi_observable_source_asset(  # type: ignore[untyped-decorator]
     specs=[
         dg.AssetSpec(
             "prediction_log",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
@@ -14,7 +14,7 @@ from betting_assets.defs.partitions import by_market
 from betting_assets.defs.resources import Platform
 from betting_assets.modelling import feature_tables, summaries
 from betting_assets.modelling.dataset import Dataset, from_joined, strength_features
-from betting_assets.modelling.gate import GATE_CHECKS
+from betting_assets.modelling.gate import GATE_CHECKS, GateCheck
 from betting_assets.modelling.markets import modelled_market
 from betting_assets.modelling.variants import VariantName
 from betting_assets.settings import settings
@@ -22,9 +22,13 @@ from betting_assets.warehouse.bulk import read_frame
 from betting_assets.warehouse.history import read_books
 from betting_assets.warehouse.models import find_snapshot, read_forecasts, record_evaluation, record_snapshot
 
+if TYPE_CHECKING:
+    from betting_assets.modelling.registry import Registered
+
 GROUP = "3_training"
 GATED = VariantName.MARKET_RESIDUAL
 """The variant that answers wherever there are odds, and so the one that the gate judges."""
+GATE_TAG, PASSED = "gate", "passed"
 
 
 @dg.asset(
@@ -159,7 +163,9 @@ def model_evaluation(
             "reliability": _reliability_picture(forecasts, GATED),
         },
     )
-    for check in gate(forecasts, scores, GATED, champion):
+    checks = gate(forecasts, scores, GATED, champion)
+    _record_gate(platform, challenger, checks)
+    for check in checks:
         yield dg.AssetCheckResult(
             asset_key="model_evaluation",
             check_name=check.name,
@@ -179,7 +185,10 @@ def model_evaluation(
     automation_condition=after_gate(),
 )
 def champion_model(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-    """The challenger that passed the gate becomes the champion: the alias moves, nothing is copied."""
+    """The challenger that passed the gate becomes the champion: the alias moves, nothing is copied.
+
+    The gate's verdict is read from the version itself: a check that passed may have been about an earlier challenger.
+    """
     from betting_assets.modelling.registry import CHALLENGER, CHAMPION
 
     market = context.partition_key
@@ -187,6 +196,8 @@ def champion_model(context: dg.AssetExecutionContext, platform: dg.ResourceParam
     challenger = platform.registry.by_alias(market, CHALLENGER)
     if challenger is None:
         raise dg.Failure(f"no challenger is registered for {market}: materialize candidate_models first")
+    if (verdict := challenger.tags.get(GATE_TAG, "not evaluated")) != PASSED:
+        raise dg.Failure(f"{challenger.name} may not be promoted, the gate says: {verdict}; {_stays(before)}")
     platform.registry.make_champion(market, challenger.version)
     return dg.MaterializeResult(
         metadata={
@@ -237,6 +248,19 @@ def champion_forecasts(platform: Platform, market: str) -> pd.DataFrame | None:
 
     champion = platform.registry.by_alias(market, CHAMPION)
     return None if champion is None else read_forecasts(platform.url, champion.run_id, market, GATED.value)
+
+
+def _record_gate(platform: Platform, challenger: "Registered", checks: list[GateCheck]) -> None:
+    """Write the gate's verdict on the version that it is about, where MLflow shows it and promotion asks for it."""
+    from betting_assets.modelling.registry import registered_name
+
+    refusals = [f"{check.name}: {check.reason}" for check in checks if not check.passed]
+    name, verdict = registered_name(challenger.market), "; ".join(refusals) or PASSED
+    platform.registry.client.set_model_version_tag(name, challenger.version, GATE_TAG, verdict)
+
+
+def _stays(champion: "Registered | None") -> str:
+    return f"{champion.name} stays" if champion else "there is no champion"
 
 
 def _strength_columns(frame: pd.DataFrame) -> tuple[str, ...]:

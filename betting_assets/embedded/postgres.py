@@ -101,6 +101,10 @@ class EmbeddedPostgres:
         connection = self._load()
         return None if connection is None else _living_pid(Path(connection.data))
 
+    def exists(self) -> bool:
+        """Whether a server was ever made here."""
+        return self._connection_file.exists()
+
     def is_running(self) -> bool:
         return self.pid is not None
 

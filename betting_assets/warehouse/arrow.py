@@ -70,8 +70,10 @@ def _number_lists(values: pd.Series[Any]) -> pa.Array:
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """Times become datetime64[ns, UTC], dates datetime64[ns] at midnight, lists arrays, integers with nulls float64."""
-    frame = table.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True)
+    """Times become datetime64[ns, UTC], dates datetime64[ns] at midnight, lists arrays, integers with nulls float64,
+    booleans pandas' own, which know null."""
+    booleans = {pa.bool_(): pd.BooleanDtype()}.get
+    frame = table.to_pandas(date_as_object=False, coerce_temporal_nanoseconds=True, types_mapper=booleans)
     assert isinstance(frame, pd.DataFrame)
     return frame
 

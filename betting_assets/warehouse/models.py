@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from psycopg.types.json import Jsonb
 
+from betting_assets.json_files import finite
 from betting_assets.warehouse import tables
 from betting_assets.warehouse.bulk import read_frame, upsert
 from betting_assets.warehouse.database import connect
@@ -75,7 +76,7 @@ def record_evaluation(
         cursor.executemany(
             """INSERT INTO ml.evaluation (run_id, market, variant, metrics) VALUES (%s, %s, %s, %s)
                ON CONFLICT (run_id, market, variant) DO UPDATE SET metrics = EXCLUDED.metrics, created_at = now()""",
-            [(run_id, market, variant, Jsonb(dict(values))) for variant, values in metrics.items()],
+            [(run_id, market, variant, Jsonb(finite(dict(values)))) for variant, values in metrics.items()],
         )
 
 

@@ -10,9 +10,9 @@ import pytest
 from stand_ins import StandIns
 from worlds import nutshell, settings_for
 
+from betting_assets.definitions import build
 from betting_assets.defs.partitions import register_partitions
 from betting_assets.defs.resources import Platform
-from betting_assets.definitions import build
 
 MARKETS = {"1x2", "over_under"}
 FEATURES = {"team_ratings", "team_form", "market_consensus", "match_features", "feature_definitions", "online_features"}
@@ -35,11 +35,12 @@ def graph(tmp_path: Path) -> Iterator[StandIns]:
 @pytest.fixture
 def living(graph: StandIns) -> StandIns:
     """Everything made once and watched: champions are served, and the drift report has been looked at."""
-    graph.follow()
-    graph.do(graph.tick(SLOT))
-    graph.follow()
-    graph.do(graph.tick(SLOT))
-    graph.follow()
+    graph.make(*FEATURES)
+    for market in MARKETS:
+        graph.make("training_set", *TRAINING, partition=market)
+    graph.make("match_odds_bento", "live_deployment", "drift_report")
+    graph.check("candidate_models", "drift")
+    assert not TRAINING & set(graph.tick())
     return graph
 
 

@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 from worlds import settings_for
 
-from betting_assets.defs.resources import Platform
 from betting_assets.definitions import build
+from betting_assets.defs.resources import Platform
 
 INVENTORY = Path(__file__).with_name("inventory.txt")
 HEAVY = {

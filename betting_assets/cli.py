@@ -193,7 +193,7 @@ def _at_work(changes: dict[str, Any]) -> Iterator[tuple[Settings, Stages]]:
 
 
 def _evaluation_table(report: dict[str, dict[str, Any]]) -> Table:
-    table = plain_table("model", "n", "log-loss", "RPS", "Brier", "ECE", "band up to", "vs market", "95 % CI")
+    table = plain_table("model", "n", "log-loss", "RPS", "ECE", "band up to", "vs market", "95 % CI")
     table.caption = (
         "vs market: mean log-loss minus that of the market before the close, same matches; below zero is better. "
         "ECE: calibration error; a perfect forecaster stays in its band."
@@ -206,7 +206,7 @@ def _evaluation_table(report: dict[str, dict[str, Any]]) -> Table:
         versus = (
             (f"{difference['mean']:+.4f}", f"{difference['lo']:+.4f} {difference['hi']:+.4f}") if difference else ()
         )
-        numbers = [f"{values[key]:.4f}" for key in ("log_loss", "rps", "brier", "ece")]
+        numbers = [f"{values[key]:.4f}" for key in ("log_loss", "rps", "ece")]
         table.add_row(name, f"{values['n']:,}", *numbers, f"{values['ece_band'][1]:.4f}", *versus)
     return table
 

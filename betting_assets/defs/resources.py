@@ -3,6 +3,7 @@
 Nothing here connects when the code location loads; the first asset that needs something opens it.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from betting_assets.modelling.registry import Registry
 
 EXPERIMENT = "match_odds"
+OWNER_TAG = "dagster_run_id"
+UNTAGGED_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,17 @@ def close_orphans(platform: Platform, instance: dg.DagsterInstance | None) -> li
         return []
     closed = []
     for run in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"):
-        owner = instance.get_run_by_id(run.data.tags.get("dagster_run_id", ""))
-        if owner is None or owner.is_finished:
+        owner = instance.get_run_by_id(run.data.tags.get(OWNER_TAG, ""))
+        if owner.is_finished if owner else not _may_be_starting(run):
             finished_well = owner is not None and owner.status is dg.DagsterRunStatus.SUCCESS
             client.set_terminated(run.info.run_id, "FINISHED" if finished_well else "KILLED")
             closed.append(run.info.run_id)
     return closed
+
+
+def _may_be_starting(run: Any) -> bool:
+    """dagster-mlflow starts a run first and tags it with its owner a moment later."""
+    return OWNER_TAG not in run.data.tags and time.time() - run.info.start_time / 1000 < UNTAGGED_SECONDS
 
 
 def _delegate_to_dagster_mlflow(context: Any, events: Any) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from worlds import Graph, Step, mlflow_runs
 
-from betting_assets.defs.resources import close_orphans
+from betting_assets.defs.resources import EXPERIMENT, close_orphans
 
 pytestmark = pytest.mark.services
 
@@ -59,7 +59,7 @@ def killed(better: Step) -> str:
         [sys.executable, str(PROGRAM)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as child:
         try:
-            while not (found := running(graph)):
+            while not (found := [run for run in running(graph) if graph.instance.has_run(run)]):
                 assert child.poll() is None, "the training ended before it could be killed"
                 time.sleep(0.1)
         finally:
@@ -78,3 +78,18 @@ def test_the_mlflow_run_of_a_killed_process_is_ended_once_dagster_knows_that_it_
     assert len(close_orphans(graph.platform, graph.instance)) == 1
     assert mlflow_runs(graph.platform)[killed] == "KILLED"
     assert running(graph) == []
+
+
+def test_a_run_that_is_just_starting_is_no_orphan(better: Step) -> None:
+    """dagster-mlflow tags a run with its owner only after it was started: another training must not end it then."""
+    platform = better.graph.platform
+    client = platform.registry.client
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    an_hour_ago = int((time.time() - 3600) * 1000)
+    young = client.create_run(experiment.experiment_id).info.run_id
+    old = client.create_run(experiment.experiment_id, start_time=an_hour_ago).info.run_id
+    try:
+        assert close_orphans(platform, better.graph.instance) == [old]
+    finally:
+        client.set_terminated(young)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +60,16 @@ def ingest_folder(settings: Settings, stages: Stages) -> dict[str, dict[str, int
         OperationError: the run failed, with its first error.
     """
     configured_source(settings.data, settings.leagues.split(","))
-    with _database_for_a_while(settings) as url:
+    with ExitStack() as stack:
+        with stages.stage("database"):
+            url = stack.enter_context(_database_for_a_while(settings))
         _refuse_two_worlds(url)
         outcome = _run_ingest(settings, stages)
+    if outcome.failed_checks:
+        told = "; ".join(f"{name}: {reason}" for name, reason in outcome.failed_checks.items())
+        raise OperationError(f"stored, but no feature will be built on it, because checks failed: {told}")
     if not outcome.success:
-        raise OperationError(outcome.error or f"refused by {'; '.join(outcome.failed_checks.values())}")
+        raise OperationError(f"nothing was stored: {outcome.error or 'the run was stopped'}")
     remember(settings.home, data=str(Path(str(settings.data)).resolve()), leagues=settings.leagues)
     counts = {
         name: {

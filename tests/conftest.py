@@ -17,6 +17,12 @@ from betting_assets.warehouse.migrate import migrate
 _numbers = itertools.count()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers a folder's tests stay together: they share expensive things, such as a trained graph."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """URL of the main database (empty) of a server that lives for this session. fsync is off: nothing here is kept."""

@@ -155,4 +155,6 @@ def fail_interrupted_runs(instance: dg.DagsterInstance) -> list[str]:
     runs = instance.get_runs(dg.RunsFilter(statuses=under_way))
     for run in runs:
         instance.report_run_failed(run, "The platform stopped while this run was under way.")
+        # The daemon would do so too, a minute later; until then whatever needs the same pool waits.
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return [run.run_id for run in runs]

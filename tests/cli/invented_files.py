@@ -22,5 +22,5 @@ def _row(league: str, season: str, number: int, home: str, away: str) -> str:
     date = dt.date(2000 + int(season[:2]), 8, 5) + dt.timedelta(days=number)
     scored, conceded = number % 4, number * 7 % 3
     winner = "H" if scored > conceded else "A" if scored < conceded else "D"
-    prices = f"{1.8 + number % 5 / 10:.2f},3.50,4.20"
+    prices = f"{1.8 + number % 3 / 10:.2f},3.50,4.20"
     return f"{league},{date:%d/%m/%Y},{home},{away},{scored},{conceded},{winner},{prices},{prices}"

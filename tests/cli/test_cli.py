@@ -2,81 +2,108 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from invented_files import write_season
 from terminals import Terminal, assert_one_line
 
-from betting_assets.settings import Settings
+from betting_assets.cli import main
+from betting_assets.settings import Settings, settings
 
 UNREACHABLE = "postgresql://user:secret@127.0.0.1:1/odds"
 FORBIDDEN = "/proc/forbidden"
 """Nobody can make a folder there, not even root."""
 
 
-@pytest.fixture(autouse=True)
-def one_season(terminal: Terminal) -> None:
+MISTAKES: list[tuple[list[str], dict[str, str], list[str]]] = [
+    (["forecast"], {}, ["No such command 'forecast'", "betting --help"]),
+    (["evaluate", "--seasons", "2021"], {}, ["No such option", "--seasons"]),
+    (["ingest"], {}, ["Missing argument"]),
+    (["ingest", "nowhere"], {}, ["nowhere", "no such folder"]),
+    (["ingest", "empty"], {}, ["empty", "no CSV file"]),
+    (["ingest", "notes"], {}, ["notes", "expected football-data.co.uk files"]),
+    (["ingest", "one_season", "--leagues", "XX"], {}, ["XX", "present are E0"]),
+    (["evaluate", "--data", "nowhere"], {}, ["nowhere", "no such folder"]),
+    (["evaluate", "--leagues", "XX"], {}, ["XX", "the simulator", "SIM1, SIM2, SIM3"]),
+    (["evaluate", "--market", "corners"], {}, ["corners", "1x2, over_under"]),
+    (["evaluate", "--json", f"{FORBIDDEN}/scores.json"], {}, [FORBIDDEN, "--json"]),
+    (["evaluate", "--json", "empty"], {}, ["empty is a folder", "--json"]),
+    (["demo", "--data", "nowhere"], {}, ["nowhere", "no such folder"]),
+    (["demo", "--leagues", "SIM1,XX"], {}, ["XX", "SIM1, SIM2, SIM3"]),
+    (["demo", "--data", "one_season"], {}, ["only season 1718", "add the files of earlier seasons"]),
+    (["demo", "--reports", FORBIDDEN], {}, [FORBIDDEN, "--reports"]),
+    (["predict"], {}, ["not running", "betting up"]),
+    (["predict", "e0_2017-08-05_ashby_brill"], {}, ["no service answers", "betting up"]),
+    (["predict", "--market", "corners", "x"], {}, ["corners", "1x2, over_under"]),
+    (["status"], {"BETTING_DAGSTER_PORT": "http"}, ["BETTING_DAGSTER_PORT='http'", "integer"]),
+    (["status"], {"BETTING_DAGSTER_PORT": "80"}, ["BETTING_DAGSTER_PORT='80'", "1024"]),
+    (["evaluate"], {"BETTING_MARGIN_METHOD": "magic"}, ["BETTING_MARGIN_METHOD='magic'", "shin"]),
+    (["status"], {"BETTING_DATABASE_URL": "odds"}, ["BETTING_DATABASE_URL", "postgresql://"]),
+    (["status"], {"BETTING_DATABASE_URL": "mysql://user@host/odds"}, ["mysql", "postgresql://"]),
+    (["status"], {"BETTING_DATABASE_URL": UNREACHABLE}, ["cannot reach", "BETTING_DATABASE_URL"]),
+    (["predict"], {"BETTING_DATABASE_URL": UNREACHABLE}, ["cannot reach", "BETTING_DATABASE_URL"]),
+    (["rollback"], {"BETTING_DATABASE_URL": UNREACHABLE}, ["cannot reach", "BETTING_DATABASE_URL"]),
+    (["ingest", "one_season"], {"BETTING_HOME": FORBIDDEN}, [FORBIDDEN, "BETTING_HOME"]),
+    (["up"], {"BETTING_HOME": FORBIDDEN}, [FORBIDDEN, "BETTING_HOME"]),
+    (["demo"], {"BETTING_HOME": f"{FORBIDDEN}/platform"}, [FORBIDDEN, "BETTING_HOME"]),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _folders(terminal: Terminal) -> None:
     write_season(terminal.folder / "one_season")
-    (terminal.folder / "empty").mkdir(exist_ok=True)
+    (terminal.folder / "empty").mkdir()
     notes = terminal.folder / "notes" / "notes.csv"
-    notes.parent.mkdir(exist_ok=True)
+    notes.parent.mkdir()
     notes.write_text("to do,done\nread,no\n")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["forecast"], ["No such command 'forecast'", "betting --help"]),
-        (["evaluate", "--seasons", "2021"], ["No such option", "--seasons"]),
-        (["ingest"], ["Missing argument"]),
-        (["ingest", "nowhere"], ["nowhere", "no such folder"]),
-        (["ingest", "empty"], ["empty", "no CSV file"]),
-        (["ingest", "notes"], ["notes", "expected football-data.co.uk files"]),
-        (["ingest", "one_season", "--leagues", "XX"], ["XX", "present are E0"]),
-        (["evaluate", "--data", "nowhere"], ["nowhere", "no such folder"]),
-        (["evaluate", "--leagues", "XX"], ["XX", "the simulator", "SIM1, SIM2, SIM3"]),
-        (["evaluate", "--market", "corners"], ["corners", "1x2, over_under"]),
-        (["evaluate", "--json", f"{FORBIDDEN}/scores.json"], [FORBIDDEN, "--json"]),
-        (["evaluate", "--json", "empty"], ["empty is a folder", "--json"]),
-        (["demo", "--data", "nowhere"], ["nowhere", "no such folder"]),
-        (["demo", "--leagues", "SIM1,XX"], ["XX", "SIM1, SIM2, SIM3"]),
-        (["demo", "--data", "one_season"], ["only season 1718", "add the files of earlier seasons"]),
-        (["demo", "--reports", FORBIDDEN], [FORBIDDEN, "--reports"]),
-        (["predict"], ["not running", "betting up"]),
-        (["predict", "e0_2017-08-05_ashby_brill"], ["no service answers", "betting up"]),
-        (["predict", "--market", "corners", "x"], ["corners", "1x2, over_under"]),
-        (["rollback"], ["not running", "betting up"]),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
-)
-def test_a_mistake_is_told_in_one_line(terminal: Terminal, arguments: list[str], expected: list[str]) -> None:
-    assert_one_line(terminal.run(*arguments), *expected)
-    assert terminal.processes() == []
+@pytest.fixture
+def run_here(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """The command's entry point in this process: starting Python thirty times would take most of a minute."""
+
+    def run(arguments: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        for name, value in (terminal.environment | variables).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(terminal.folder)
+        monkeypatch.setattr(sys, "argv", ["betting", *arguments])
+        settings.cache_clear()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return subprocess.CompletedProcess(arguments, int(str(ended.value)), *capfd.readouterr())
+
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+    settings.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "variables", "expected"),
-    [
-        (["status"], {"BETTING_DAGSTER_PORT": "http"}, ["BETTING_DAGSTER_PORT='http'", "integer"]),
-        (["status"], {"BETTING_DAGSTER_PORT": "80"}, ["BETTING_DAGSTER_PORT='80'", "1024"]),
-        (["evaluate"], {"BETTING_MARGIN_METHOD": "magic"}, ["BETTING_MARGIN_METHOD='magic'", "shin"]),
-        (["status"], {"BETTING_DATABASE_URL": "odds"}, ["BETTING_DATABASE_URL", "postgresql://"]),
-        (["status"], {"BETTING_DATABASE_URL": "mysql://user@host/odds"}, ["mysql", "postgresql://"]),
-        (["status"], {"BETTING_DATABASE_URL": UNREACHABLE}, ["cannot reach", "BETTING_DATABASE_URL"]),
-        (["predict"], {"BETTING_DATABASE_URL": UNREACHABLE}, ["cannot reach", "BETTING_DATABASE_URL"]),
-        (["rollback"], {"BETTING_DATABASE_URL": UNREACHABLE}, ["cannot reach", "BETTING_DATABASE_URL"]),
-        (["ingest", "one_season"], {"BETTING_HOME": FORBIDDEN}, [FORBIDDEN, "BETTING_HOME"]),
-        (["up"], {"BETTING_HOME": FORBIDDEN}, [FORBIDDEN, "BETTING_HOME"]),
-        (["demo"], {"BETTING_HOME": f"{FORBIDDEN}/platform"}, [FORBIDDEN, "BETTING_HOME"]),
-    ],
-)
-def test_a_wrong_setting_is_named_with_its_variable(
-    terminal: Terminal, arguments: list[str], variables: dict[str, str], expected: list[str]
+@pytest.mark.parametrize(("arguments", "variables", "expected"), MISTAKES)
+def test_a_mistake_is_told_in_one_line_and_starts_nothing(
+    terminal: Terminal,
+    run_here: Callable[..., subprocess.CompletedProcess[str]],
+    arguments: list[str],
+    variables: dict[str, str],
+    expected: list[str],
 ) -> None:
-    result = terminal.run(*arguments, **variables)
+    result = run_here(arguments, variables)
     assert_one_line(result, *expected)
     assert "secret" not in result.stderr
+    assert not (terminal.home / "postgres").exists()
+
+
+def test_a_mistake_at_the_terminal_is_one_line_too(terminal: Terminal) -> None:
+    """What libraries say while they are imported shows in a process of its own only."""
+    assert_one_line(terminal.run("ingest", "nowhere"), "no such folder")
+    assert_one_line(terminal.run("demo", "--data", "nowhere"), "no such folder")
+    assert terminal.processes() == []
 
 
 def test_a_broken_env_file_is_named(terminal: Terminal) -> None:

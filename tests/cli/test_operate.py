@@ -17,7 +17,7 @@ def _changes(output: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows if len(row) == 4 and row[1].isdigit()}
 
 
-def test_the_same_files_again_change_nothing_and_a_corrected_cell_is_updated(terminal: Terminal) -> None:
+def test_a_second_reading_updates_the_corrected_cell_and_nothing_else(terminal: Terminal) -> None:
     file = write_season(terminal.folder / "files")
     first = terminal.run("ingest", "files")
     assert first.returncode == 0, first.stderr
@@ -32,20 +32,27 @@ def test_the_same_files_again_change_nothing_and_a_corrected_cell_is_updated(ter
     second = terminal.run("ingest", "files")
     assert _changes(second.stdout)["match_results"] == ["56", "0", "1"]
     assert _changes(second.stdout)["bookmaker_odds"] == ["112", "0", "0"]
+    assert [line[:18].strip() for line in second.stderr.splitlines()] == [
+        "database",
+        "load the graph",
+        "read and store",
+    ]
+    assert (terminal.home / "logs" / "command.log").stat().st_size > 0  # where the libraries spoke
     assert terminal.processes() == []
 
 
-def test_the_terminal_shows_stages_and_no_library_speaks(terminal: Terminal) -> None:
-    write_season(terminal.folder / "files")
-    result = terminal.run("ingest", "files")
-    names = [line[:18].strip() for line in result.stderr.splitlines()]
-    assert names == ["database", "load the graph", "read and store"]
-    assert (terminal.home / "logs" / "command.log").stat().st_size > 0
+def test_books_that_fail_the_expectations_are_told_with_the_reason(terminal: Terminal) -> None:
+    file = write_season(terminal.folder / "bad", "1819")
+    file.write_text(file.read_text().replace("3.50,4.20", "9.50,9.20"))
+    result = terminal.run("ingest", "bad")
+    assert result.returncode == 2
+    told = result.stderr.splitlines()[-1]
+    assert told.startswith("betting: stored, but no feature will be built on it, because checks failed: bookmaker_odds")
+    assert "flag" in told
 
 
-@pytest.mark.parametrize("command", ["predict", "rollback"])
-def test_a_database_without_tables_is_told(terminal: Terminal, postgres_url: str, command: str) -> None:
-    assert_one_line(terminal.run(command, BETTING_DATABASE_URL=postgres_url), "no tables", "betting up")
+def test_a_database_without_tables_is_told(terminal: Terminal, postgres_url: str) -> None:
+    assert_one_line(terminal.run("predict", BETTING_DATABASE_URL=postgres_url), "no tables", "betting up")
 
 
 def test_nothing_to_roll_back_to_is_told(terminal: Terminal, database: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from worlds import Graph, Step, mlflow_runs
 
+from betting_assets.defs.launch import fail_interrupted_runs
 from betting_assets.defs.resources import EXPERIMENT, close_orphans
 
 pytestmark = pytest.mark.services
@@ -72,9 +73,7 @@ def test_the_mlflow_run_of_a_killed_process_is_ended_once_dagster_knows_that_it_
 ) -> None:
     graph = better.graph
     assert close_orphans(graph.platform, graph.instance) == [], "a run that may still be alive is left alone"
-    run = graph.instance.get_run_by_id(killed)
-    assert run is not None
-    graph.instance.report_run_failed(run, "killed; the daemon's run monitoring says so")
+    assert fail_interrupted_runs(graph.instance) == [killed], "as the next start of the platform does"
     assert len(close_orphans(graph.platform, graph.instance)) == 1
     assert mlflow_runs(graph.platform)[killed] == "KILLED"
     assert running(graph) == []

@@ -1,0 +1,66 @@
+"""What a fresh process pays to load the code location: CPU seconds, memory, and heavy packages that should not be there.
+
+python benchmarks/code_location.py [--quick] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from _common import arguments, print_machine, write_json
+
+HEAVY = (
+    "mlflow",
+    "bentoml",
+    "feast",
+    "great_expectations",
+    "evidently",
+    "lightgbm",
+    "sklearn",
+    "matplotlib",
+    "penaltyblog",
+    "scipy",
+)
+IMPORTS = {"python alone": "pass", "dagster": "import dagster", "code location": "import betting_assets.definitions"}
+PROBE = """
+import json, resource, sys
+{statement}
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([usage.ru_utime + usage.ru_stime, usage.ru_maxrss, [m for m in {heavy} if m in sys.modules]]))
+"""
+UNIT = 1024 * 1024 if sys.platform == "darwin" else 1024
+"""ru_maxrss counts bytes on macOS, kB elsewhere."""
+
+
+def measure(name: str, repeats: int) -> dict[str, Any]:
+    """Median of several fresh processes."""
+    command = [sys.executable, "-W", "ignore", "-c", PROBE.format(statement=IMPORTS[name], heavy=HEAVY)]
+    runs = [json.loads(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(repeats)]
+    return {
+        "import": name,
+        "cpu_s": statistics.median(run[0] for run in runs),
+        "cpu_s_worst": max(run[0] for run in runs),
+        "memory_mb": round(statistics.median(run[1] for run in runs) / UNIT),
+        "heavy": runs[0][2],
+    }
+
+
+def main() -> None:
+    given = arguments(__doc__, "one process for each instead of five").parse_args()
+    where, rows = print_machine(), []
+    print(f"{'import':<15} {'CPU s':>6} {'worst':>6} {'MB':>5}  heavy packages")
+    for name in IMPORTS:
+        rows.append(row := measure(name, 1 if given.quick else 5))
+        print(
+            f"{name:<15} {row['cpu_s']:>6.2f} {row['cpu_s_worst']:>6.2f} {row['memory_mb']:>5}  "
+            f"{', '.join(row['heavy']) or 'none'}"
+        )
+    write_json(given.json, {"machine": where, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

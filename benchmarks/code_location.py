@@ -1,4 +1,4 @@
-"""What a fresh process pays to load the code location: CPU seconds, memory, and heavy packages that should not be there.
+"""What a fresh process pays to load the code location: CPU seconds, memory, and heavy packages.
 
 python benchmarks/code_location.py [--quick] [--json FILE]
 """
@@ -26,14 +26,14 @@ HEAVY = (
     "scipy",
 )
 IMPORTS = {"python alone": "pass", "dagster": "import dagster", "code location": "import betting_assets.definitions"}
+MB = 1024 * 1024
 PROBE = """
-import json, resource, sys
+import json, sys, time
 {statement}
-usage = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([usage.ru_utime + usage.ru_stime, usage.ru_maxrss, [m for m in {heavy} if m in sys.modules]]))
+seconds, heavy = time.process_time(), [name for name in {heavy} if name in sys.modules]
+import psutil
+print(json.dumps([seconds, psutil.Process().memory_info().rss, heavy]))
 """
-UNIT = 1024 * 1024 if sys.platform == "darwin" else 1024
-"""ru_maxrss counts bytes on macOS, kB elsewhere."""
 
 
 def measure(name: str, repeats: int) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def measure(name: str, repeats: int) -> dict[str, Any]:
         "import": name,
         "cpu_s": statistics.median(run[0] for run in runs),
         "cpu_s_worst": max(run[0] for run in runs),
-        "memory_mb": round(statistics.median(run[1] for run in runs) / UNIT),
+        "memory_mb": round(statistics.median(run[1] for run in runs) / MB),
         "heavy": runs[0][2],
     }
 

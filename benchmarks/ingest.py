@@ -22,7 +22,7 @@ from _common import PRICES, arguments, print_machine, write_json
 
 from betting_assets.embedded.postgres import EmbeddedPostgres
 from betting_assets.modelling import feature_tables
-from betting_assets.sources import football_data
+from betting_assets.sources import book_frames, football_data, frames
 from betting_assets.sources.batch import Batch
 from betting_assets.warehouse.expectations import validate_table
 from betting_assets.warehouse.features import write_feature_table
@@ -69,7 +69,8 @@ def ingest(url: str, folder: Path, leagues: list[str] | None, watch: Stopwatch, 
         batch = football_data.read_folder(folder, leagues)
     with watch(f"write{again}"):
         counts = write_batch(url, batch)
-    if again and any(count.changed for count in counts.values()):
+    rejected = counts.pop("rejected")  # keep the time when they were last seen
+    if again and (rejected.inserted or any(count.changed for count in counts.values())):
         sys.exit(f"the same files changed rows: {counts}")
     return batch
 
@@ -94,7 +95,8 @@ def features(url: str, watch: Stopwatch) -> None:
 
 def measure(folder: Path, leagues: list[str] | None) -> dict[str, Any]:
     watch, records = Stopwatch(), Stopwatch()
-    football_data.faults = timed(football_data.faults, records, "Pydantic")  # type: ignore[attr-defined]
+    for module in (frames, book_frames):
+        module.faults = timed(module.faults, records, "Pydantic")  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)  # for the server's own user, when root runs this
         with EmbeddedPostgres(Path(home) / "postgres") as server:
@@ -102,7 +104,7 @@ def measure(folder: Path, leagues: list[str] | None) -> dict[str, Any]:
             batch = ingest(server.url, folder, leagues, watch)
             validated = records.seconds["Pydantic"]
             with watch("check"):
-                failed = [name for name in CHECKED if not validate_table(server.url, "core", name).success]
+                failed = [name for name in CHECKED if not validate_table(server.url, "core", name).passed]
             ingest(server.url, folder, leagues, watch, again=" again")
             features(server.url, watch)
     return {

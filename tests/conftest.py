@@ -17,6 +17,7 @@ from betting_assets.warehouse.migrate import migrate
 _numbers = itertools.count()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers a folder's tests stay together: they share expensive things, such as a trained graph."""
     for item in items:

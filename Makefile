@@ -41,7 +41,7 @@ lint: setup
 	@$(BIN)/lint-imports
 
 test: lint
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
 
 lock:
 	$(UV) pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --quiet pyproject.toml -o requirements.lock

@@ -7,8 +7,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from betting_assets.embedded.postgres import EmbeddedPostgres
 from betting_assets.warehouse.database import connect, with_database
@@ -17,11 +19,18 @@ from betting_assets.warehouse.migrate import migrate
 _numbers = itertools.count()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers a folder's tests stay together: they share expensive things, such as a trained graph."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+class FolderAtATime(LoadScopeScheduling):
+    """With several workers a folder's tests stay together: they share expensive things, such as a trained graph.
+
+    xdist's own groups do nothing with pytest 9, which keeps node ids elsewhere.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.split("/")[1]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FolderAtATime:
+    return FolderAtATime(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -176,7 +176,7 @@ def _run(
     parameters: dict[str, Any],
 ) -> tuple[pd.DataFrame, int]:
     """Validate; returns a row a rule and column, in the order of the rules, and the number of rows looked at."""
-    from great_expectations import ExpectationSuite
+    from great_expectations import ExpectationSuite, ValidationDefinition
     from great_expectations import expectations as gxe
 
     checks: list[tuple[Rule, str]] = [(rule, column) for rule in rules for column in _targets(rule, columns)]
@@ -184,8 +184,10 @@ def _run(
     expectations = [_expectation(gxe, *checks[i]) for i in known]
     for i, expectation in zip(known, expectations, strict=True):
         expectation.meta = {"check": i}
-    suite = ExpectationSuite(name="rules", expectations=expectations)
-    outcome = batch.get_batch(parameters or None).validate(suite)
+    suite = context.suites.add(ExpectationSuite(name="rules", expectations=expectations))
+    # Not batch.get_batch().validate(): it would copy the table twice.
+    definition = context.validation_definitions.add(ValidationDefinition(name="all", data=batch, suite=suite))
+    outcome = definition.run(batch_parameters=parameters or None)
     found = {_check_number(result): result for result in outcome.results}
     table = [
         {

@@ -112,7 +112,7 @@ def _model_table(market: str, rows: list[dict[str, Any]]) -> Table:
 def _predictions(summary: dict[str, Any], market: str) -> Table:
     """The first upcoming matches of one market."""
     found = [one for one in summary["predictions"] if one["market"] == market]
-    title = f"{market}: upcoming matches, as the running service answered ({len(found[:MOST_SHOWN])} of {len(found)})"
+    title = f"{market}: served for upcoming matches ({len(found[:MOST_SHOWN])} of {len(found)})"
     table = plain_table("match", "league", "date", *found[0]["probabilities"], title=title)
     for one in found[:MOST_SHOWN]:
         chances = [f"{p:.3f}" for p in one["probabilities"].values()]

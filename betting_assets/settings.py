@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     test_seasons: int = Field(2, ge=1, le=20, description="Newest seasons that a candidate is evaluated on.")
     retrain_cron: str = Field("0 */6 * * *", description="Slots in which a due retraining may start: its cooldown.")
     max_drifted_share: float = Field(0.3, ge=0, le=1, description="Share of drifted features above which drift fails.")
+    max_skewed_share: float = Field(
+        0.001, ge=0, le=1, description="Share of served values that may differ from their recomputation offline."
+    )
 
     def as_environment(self) -> dict[str, str]:
         """These settings as variables, so that a child process has the same ones."""

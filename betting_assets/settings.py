@@ -62,6 +62,14 @@ class Settings(BaseSettings):
         0.001, ge=0, le=1, description="Share of served values that may differ from their recomputation offline."
     )
 
+    @property
+    def replays(self) -> bool:
+        """Whether old matches are served as upcoming: as `hold_back` says, else for the simulator, which has no future.
+
+        Time is then told by the data, not by the clock.
+        """
+        return self.data is None if self.hold_back is None else self.hold_back
+
     def as_environment(self) -> dict[str, str]:
         """These settings as variables, so that a child process has the same ones."""
         values = {name: getattr(self, name) for name in type(self).model_fields}

@@ -1,65 +1,288 @@
-"""Feast's PostgreSQL online store with the connection handling mended."""
+"""Feast's online store on PostgreSQL: one packed row for each entity key and feature view.
+
+It differs from Feast 0.67's own PostgreSQL store in what it promises:
+
+- a stale write never overwrites a newer one: event time decides, then created time, and on a full tie the later write;
+  so any order of the same writes ends in the same rows;
+- a write replaces the whole row, so that the features of a row were always known together;
+- TTL is honoured at read: an expired row answers OUTSIDE_MAX_AGE, its time, and nulls;
+- times are UTC whatever the zone of session, server or process;
+- a connection is checked before use and given back on every error; after a restart of the database the next call works;
+- writers of the same keys cannot deadlock, and a batch is one statement;
+- rows remember the schema that they were packed with: a feature that is new or gone breaks none.
+
+Vector search is not supported.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterator
-from typing import Any
+import asyncio
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
+import pandas as pd
 import psycopg
-from feast import RepoConfig
-from feast.infra.online_stores.postgres_online_store.postgres import (
-    PostgreSQLOnlineStore,
-    PostgreSQLOnlineStoreConfig,
-)
-from feast.infra.utils.postgres.connection_utils import _get_conn_kwargs, _get_conninfo
-from psycopg_pool import ConnectionPool
+from feast import Entity, FeatureView, RepoConfig, utils
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.supported_async_methods import SupportedAsyncMethods
+from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
+from feast.protos.feast.types.Value_pb2 import Value as ValueProto
+from psycopg.types.json import Jsonb
+
+from feature_repo import online_sql
+from feature_repo.online_pool import Answer, OnlinePool, PoolConfig
+from feature_repo.online_response import fill_response
+from feature_repo.online_rows import OnlineRows, ViewRows, as_columns, gather
+from feature_repo.online_sql import PackedRow
+from feature_repo.packed_frame import key_bytes, packed_rows
+from feature_repo.packing import KINDS, Schema, pack_messages
+
+Row = tuple[EntityKeyProto, dict[str, ValueProto], dt.datetime, dt.datetime | None]
+Progress = Callable[[int], Any] | None
 
 
-class ReconnectingPostgresOnlineStoreConfig(PostgreSQLOnlineStoreConfig):
-    """Feast finds it by the name of the store; its base allows no other `type` than its own."""
+class PackedPostgresOnlineStoreConfig(PoolConfig):
+    """Options of the store in feature_store.yaml. Feast finds this class by the name of the store."""
 
-    type: Any = "feature_repo.online_store.ReconnectingPostgresOnlineStore"
+    type: Literal["feature_repo.online_store.PackedPostgresOnlineStore"] = (
+        "feature_repo.online_store.PackedPostgresOnlineStore"
+    )
+    clock: Literal["wall", "data"] = "wall"
+    """What a row's age is told by: PostgreSQL's clock; or, for a replay of history, the newest event time of the views
+    that are read, so that old data do not all count as expired."""
 
 
-class ReconnectingPostgresOnlineStore(PostgreSQLOnlineStore):
-    """Differs from Feast 0.67 in how it takes a connection:
+class PackedPostgresOnlineStore(OnlineStore):
+    """See the module. Thread-safe; one instance a process is enough."""
 
-    - the session speaks UTC: Feast writes naive UTC times, which a server in another zone would shift;
-    - a connection is checked before use: after a restart of the database the next call works again;
-    - a connection goes back to the pool when its user raises: Feast's pool loses one each time.
-    """
+    _versioned_read_supported = True
 
     def __init__(self) -> None:
-        super().__init__()
-        self._opening = threading.Lock()
+        self._connections = OnlinePool()
+        self._schemas: dict[int, Schema] = {}
 
-    @contextlib.contextmanager
-    def _get_conn(self, config: RepoConfig, autocommit: bool = False) -> Iterator[psycopg.Connection]:
-        with self._pool(config).connection() as connection:
-            connection.set_autocommit(autocommit)
-            yield connection
+    @property
+    def async_supported(self) -> SupportedAsyncMethods:
+        return SupportedAsyncMethods(read=True, write=True)
 
-    def _pool(self, config: RepoConfig) -> ConnectionPool:
-        with self._opening:
-            if self._conn_pool is None:
-                options = _get_conn_kwargs(config.online_store)
-                options["options"] += " -c timezone=UTC"
-                self._conn_pool = ConnectionPool(
-                    _get_conninfo(config.online_store),
-                    min_size=config.online_store.min_conn,
-                    max_size=config.online_store.max_conn,
-                    kwargs=options,
-                    check=ConnectionPool.check_connection,
-                    timeout=10,
-                    open=True,
-                )
-            return self._conn_pool
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """Make the tables of the views that are kept and drop those of the others."""
+        keep = [online_sql.table_name(config, view) for view in tables_to_keep]
+        schema = config.online_store.db_schema
+
+        def work(connection: psycopg.Connection) -> None:
+            online_sql.drop(connection, schema, online_sql.tables_of(config, tables_to_delete))
+            online_sql.create(connection, schema, keep)
+
+        self._run(config, work)
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Drop the tables of these views."""
+        gone = online_sql.tables_of(config, tables)
+        self._run(config, lambda connection: online_sql.drop(connection, config.online_store.db_schema, gone))
+
+    def online_write_batch(self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Progress) -> None:
+        """Write rows in one statement; of several rows of a key the newest. Naive times are UTC."""
+        rows = _packed(config, table, data)
+        self._run(config, lambda connection: self._write(connection, config, table, rows))
+        if progress:
+            progress(len(data))
+
+    async def online_write_batch_async(
+        self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Progress
+    ) -> None:
+        """As `online_write_batch`, in a thread."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKeyProto],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[dt.datetime | None, dict[str, ValueProto] | None]]:
+        """For each key, in order, the row's event time (UTC) and values.
+
+        (None, None): there is no row. (time, None): it has expired. A feature that the row lacks is absent.
+        """
+        keys = [_key(config, key) for key in entity_keys]
+        _, (rows,) = self._read(config, [table], [keys])
+        return list(zip(rows.times, rows.messages(requested_features or None), strict=True))
+
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKeyProto],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[dt.datetime | None, dict[str, ValueProto] | None]]:
+        """As `online_read`, in a thread."""
+        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
+
+    def read_rows(
+        self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, Sequence[str]]], keys: Sequence[str | int]
+    ) -> OnlineRows:
+        """Features of several views as numpy columns, by one query and without Feast's messages.
+
+        Args:
+            wanted: views with the features wanted of each; all with the same single join key.
+            keys: values of the join key, in the order of the answer's rows.
+        """
+        packed = [key_bytes(view, keys) for view, _ in wanted]
+        now, views = self._read(config, [view for view, _ in wanted], packed)
+        return as_columns(keys, wanted, views, now)
+
+    def write_frame(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        frame: pd.DataFrame,
+        connection: psycopg.Connection | None = None,
+    ) -> int:
+        """Write a frame with the join key, the source's times (aware) and every feature of the view, by columns.
+
+        Args:
+            connection: write on this connection, within its transaction, instead of an own one.
+
+        Returns:
+            Rows of the frame.
+        """
+        rows = packed_rows(view, frame)
+        if connection is not None:
+            self._write(connection, config, view, rows)
+        else:
+            self._run(config, lambda own: self._write(own, config, view, rows))
+        return len(frame)
+
+    async def initialize(self, config: RepoConfig) -> None:
+        """Connect, so that the first read need not."""
+        await asyncio.to_thread(self._run, config, lambda connection: None)
+
+    async def close(self) -> None:
+        """Give all connections back to PostgreSQL; the next call connects anew."""
+        await asyncio.to_thread(self.close_pool)
 
     def close_pool(self) -> None:
-        """Close the pool; it opens again at the next use."""
-        with self._opening:
-            if self._conn_pool is not None:
-                self._conn_pool.close()
-            self._conn_pool = None
+        self._connections.close()
+
+    def _read_features_per_fv(
+        self,
+        config: RepoConfig,
+        grouped_refs: list[tuple[FeatureView, list[str]]],
+        join_key_values: dict[str, Any],
+        entity_name_to_join_key_map: dict[str, str],
+        online_features_response: GetOnlineFeaturesResponse,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool,
+    ) -> None:
+        """Feast's hook for stores that read all views at once."""
+        asked = [
+            utils._get_unique_entities(view, join_key_values, entity_name_to_join_key_map) for view, _ in grouped_refs
+        ]
+        keys = [[_key(config, key) for key in utils._get_entity_key_protos(entities)] for entities, _, _ in asked]
+        _, read = self._read(config, [view for view, _ in grouped_refs], keys)
+        for (view, names), (_, places, length), rows in zip(grouped_refs, asked, read, strict=True):
+            fill_response(
+                online_features_response,
+                view,
+                names,
+                rows,
+                places,
+                length,
+                full_feature_names,
+                include_feature_view_version_metadata,
+            )
+
+    async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
+        await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
+
+    def _read(
+        self, config: RepoConfig, views: Sequence[FeatureView], keys: Sequence[list[bytes]]
+    ) -> tuple[dt.datetime, list[ViewRows]]:
+        """The store's time, and what each view holds of its keys."""
+        options = config.online_store
+        tables = tuple(online_sql.table_name(config, view) for view in views)
+        statement = online_sql.read_statement(options.db_schema, tables, options.clock)
+
+        def work(connection: psycopg.Connection) -> tuple[Sequence[tuple[Any, ...]], Mapping[int, Schema]]:
+            rows = connection.execute(statement, keys, binary=True).fetchall()
+            return rows, self._known(connection, options.db_schema, {row[3] for row in rows if row[0] >= 0})
+
+        rows, schemas = self._run(config, work)
+        return gather(rows, [len(asked) for asked in keys], [view.ttl for view in views], schemas)
+
+    def _known(self, connection: psycopg.Connection, db_schema: str, ids: set[int]) -> Mapping[int, Schema]:
+        """The schemas of rows. An id is a hash of its schema's content, so what is known stays true."""
+        if new := ids - self._schemas.keys():
+            self._schemas.update(online_sql.read_schemas(connection, db_schema, sorted(new)))
+            if lost := new - self._schemas.keys():
+                raise LookupError(f"{db_schema}.{online_sql.SCHEMAS} lacks {sorted(lost)}: materialize the views again")
+        return self._schemas
+
+    def _write(
+        self, connection: psycopg.Connection, config: RepoConfig, view: FeatureView, rows: Sequence[PackedRow]
+    ) -> None:
+        newest = list(_newest(rows).values())
+        if not newest:
+            return
+        statement = online_sql.upsert_statement(config.online_store.db_schema, online_sql.table_name(config, view))
+        schemas = {row.schema.id: row.schema for row in newest}
+        described = [{"id": i, "names": s.names, "kinds": s.kinds} for i, s in schemas.items()]
+        columns: list[Any] = [
+            [row.key for row in newest],
+            [row.event for row in newest],
+            [row.created for row in newest],
+            [row.schema.id for row in newest],
+            [row.value for row in newest],
+        ]
+        connection.execute(statement, [Jsonb(described), *columns])
+
+    def _run(self, config: RepoConfig, work: Callable[[psycopg.Connection], Answer]) -> Answer:
+        return self._connections.run(config.online_store, work)
+
+
+def _newest(rows: Sequence[PackedRow]) -> dict[bytes, PackedRow]:
+    """The row of each key that would be left if they were written one after the other."""
+    newest: dict[bytes, PackedRow] = {}
+    for row in rows:
+        if row.key not in newest or row.age >= newest[row.key].age:
+            newest[row.key] = row
+    return newest
+
+
+def _packed(config: RepoConfig, view: FeatureView, data: Sequence[Row]) -> list[PackedRow]:
+    """Feast's rows, packed; those that bring the same features together."""
+    declared = {
+        feature.name: kind
+        for feature in view.features
+        if (kind := KINDS.get(feature.dtype.to_value_type())) is not None
+    }
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for number, (_, values, _, _) in enumerate(data):
+        alike.setdefault(tuple(values), []).append(number)
+    packed: list[PackedRow | None] = [None] * len(data)
+    for numbers in alike.values():
+        schema, blobs = pack_messages([data[number][1] for number in numbers], declared)
+        for number, value in zip(numbers, blobs, strict=True):
+            key, _, event, created = data[number]
+            packed[number] = PackedRow(_key(config, key), _utc(event), created and _utc(created), schema, value)
+    return [row for row in packed if row is not None]
+
+
+def _key(config: RepoConfig, key: EntityKeyProto) -> bytes:
+    return serialize_entity_key(key, entity_key_serialization_version=config.entity_key_serialization_version)
+
+
+def _utc(time: dt.datetime) -> dt.datetime:
+    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)

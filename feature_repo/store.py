@@ -8,35 +8,46 @@ import os
 import threading
 from pathlib import Path
 from string import Template
+from typing import Literal
 
 import yaml
 from feast import FeatureStore, RepoConfig
 from feast.infra.registry.sql import SqlRegistry
 from sqlalchemy import URL, Engine, make_url
 
-from betting_assets.settings import NO_TELEMETRY
+from betting_assets.settings import NO_TELEMETRY, settings
 from betting_assets.warehouse.database import connect, without_password
-from feature_repo.online_store import ReconnectingPostgresOnlineStore
+from feature_repo.online_store import PackedPostgresOnlineStore
 
 FOLDER = Path(__file__).parent
 REGISTRY_LOCK = "hashtext('feast registry')"
 """Advisory lock: one process at a time creates or changes the registry. Feast itself has no lock."""
 
-_stores: dict[str, FeatureStore] = {}
+Clock = Literal["wall", "data"]
+_stores: dict[tuple[str, Clock], FeatureStore] = {}
 _opening = threading.Lock()
 
 
-def feature_store(database_url: str) -> FeatureStore:
+def feature_store(database_url: str, clock: Clock | None = None) -> FeatureStore:
     """The FeatureStore on a database, postgresql://user:password@host:port/database; made once for a process.
+
+    Args:
+        clock: what the age of an online row is told by: "wall", or "data" for a replay; None: as the settings say.
 
     Raises:
         ValueError: the URL lacks a host, a user or a database.
         DatabaseError: the database cannot be reached.
     """
+    chosen = clock or configured_clock()
     with _opening:
-        if database_url not in _stores:
-            _stores[database_url] = _open(database_url)
-        return _stores[database_url]
+        if (database_url, chosen) not in _stores:
+            _stores[database_url, chosen] = _open(database_url, chosen)
+        return _stores[database_url, chosen]
+
+
+def configured_clock() -> Clock:
+    """Old matches that are served as upcoming would all be expired by the wall clock."""
+    return "data" if settings().replays else "wall"
 
 
 def forget() -> None:
@@ -47,7 +58,7 @@ def forget() -> None:
         _stores.clear()
 
 
-def environment(database_url: str) -> dict[str, str]:
+def environment(database_url: str, clock: Clock | None = None) -> dict[str, str]:
     """The variables of feature_store.yaml for a database, escaped as that file says."""
     url = make_url(database_url)
     if not (url.host and url.username and url.database):
@@ -64,6 +75,7 @@ def environment(database_url: str) -> dict[str, str]:
         "FEAST_USER": url.username,
         "FEAST_PASSWORD": str(url.password or ""),
         "FEAST_SSLMODE": sslmode,
+        "FEAST_CLOCK": clock or configured_clock(),
         "FEAST_REGISTRY_URL": registry.render_as_string(hide_password=False),
     }
     return {name: json.dumps(value, ensure_ascii=False)[1:-1] for name, value in values.items()}
@@ -83,11 +95,11 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _open(database_url: str) -> FeatureStore:
+def _open(database_url: str, clock: Clock) -> FeatureStore:
     for name, value in NO_TELEMETRY.items():
         os.environ.setdefault(name, value)
     text = (FOLDER / "feature_store.yaml").read_text()
-    config = RepoConfig(**yaml.safe_load(Template(text).substitute(environment(database_url))))
+    config = RepoConfig(**yaml.safe_load(Template(text).substitute(environment(database_url, clock))))
     config.repo_path = FOLDER
     store = FeatureStore(config=config)
     with connect(database_url, autocommit=True) as connection:
@@ -107,5 +119,5 @@ def registry_engine(store: FeatureStore) -> Engine:
 def _close(store: FeatureStore) -> None:
     registry_engine(store).dispose()
     online = store.provider.online_store
-    if isinstance(online, ReconnectingPostgresOnlineStore):
+    if isinstance(online, PackedPostgresOnlineStore):
         online.close_pool()

@@ -58,7 +58,7 @@ def history(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Read each file once, write matches, results, statistics and books in one transaction."""
     wanted = _pairs(context.partition_keys)
-    hold_back = platform.hold_back if config.hold_back is None else config.hold_back
+    hold_back = platform.settings.replays if config.hold_back is None else config.hold_back
     batch, held = _load(platform, wanted, hold_back)
     counts = write_batch(platform.url, batch, source=platform.source.name)
     for warning in batch.warnings:

@@ -147,7 +147,7 @@ def drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 
 
 def _settled(platform: Platform, replay: bool | None) -> Settled:
-    made_at = "feature_time" if (platform.hold_back if replay is None else replay) else "predicted_at"
+    made_at = "feature_time" if (platform.settings.replays if replay is None else replay) else "predicted_at"
     url = platform.url
     return settle(read_predictions(url), read_results(url), read_matches(url), made_at)
 

@@ -50,15 +50,10 @@ class Platform:
         return configured_source(self.settings.data, self.settings.leagues.split(","))
 
     @property
-    def hold_back(self) -> bool:
-        """Whether the last match day is served as upcoming: as set, else for the simulator, which has no future."""
-        return self.settings.data is None if self.settings.hold_back is None else self.settings.hold_back
-
-    @property
     def feature_store(self) -> "FeatureStore":
         from feature_repo.store import feature_store
 
-        return feature_store(self.url)
+        return feature_store(self.url, "data" if self.settings.replays else "wall")
 
     @property
     def tracking_url(self) -> str:

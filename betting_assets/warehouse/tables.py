@@ -255,6 +255,7 @@ prediction_log = Table(
     _column("probabilities", NUMBERS, "One for each selection, in order; they sum to 1."),
     _column("features", JSONB(none_as_null=True), "Features that it saw, where they are kept.", null=True),
     _moment("feature_time", "Time of the newest feature that it saw (UTC).", null=True),
+    _moment("feature_read_at", "The online store's clock when the features were read (UTC).", null=True),
     _column("served_by", Text(), "Process that answered: host:pid."),
     Index(None, "match_id"),
     Index(None, "predicted_at"),

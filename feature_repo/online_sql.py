@@ -1,0 +1,156 @@
+"""Tables and statements of the online store."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import psycopg
+from feast import FeatureView, RepoConfig
+from feast.infra.online_stores.helpers import compute_table_id
+from psycopg import sql
+
+from feature_repo.packing import Schema
+
+SCHEMAS = "packed_schema"
+SUFFIX = "_packed"
+LONGEST = 63
+CLOCK = -1
+"""In place of the number of a view: the row that tells the store's time."""
+
+
+@dataclass(frozen=True)
+class PackedRow:
+    """A row as it is written. Times are aware; `created` is None where the source has none."""
+
+    key: bytes
+    event: dt.datetime
+    created: dt.datetime | None
+    schema: Schema
+    value: bytes
+
+    @property
+    def age(self) -> tuple[dt.datetime, dt.datetime]:
+        """What decides between two rows of a key: event time, then created time; a missing one is the earliest."""
+        return self.event, self.created or dt.datetime.min.replace(tzinfo=dt.UTC)
+
+
+def table_name(config: RepoConfig, view: FeatureView) -> str:
+    """The view's table: {project}_{view}_packed, shortened to what PostgreSQL keeps of a name."""
+    return _short(compute_table_id(config.project, view, config.registry.enable_online_feature_view_versioning))
+
+
+def _short(name: str) -> str:
+    name += SUFFIX
+    if len(name.encode()) <= LONGEST:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return name.encode()[: LONGEST - 13].decode(errors="ignore") + "_" + digest
+
+
+def create(connection: psycopg.Connection, db_schema: str, tables: Sequence[str]) -> None:
+    """Make the tables that are not there yet. Safe to run at the same time as itself."""
+    with connection.transaction():
+        _lock(connection, db_schema)
+        if connection.execute("SELECT to_regnamespace(%s)", [_quoted(db_schema)]).fetchone() == (None,):
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(db_schema)))
+        connection.execute(
+            sql.SQL(
+                "CREATE TABLE IF NOT EXISTS {} (id bigint PRIMARY KEY, names text[] NOT NULL, kinds text[] NOT NULL)"
+            ).format(sql.Identifier(db_schema, SCHEMAS))
+        )
+        for table in tables:
+            connection.execute(
+                sql.SQL(
+                    "CREATE TABLE IF NOT EXISTS {} (entity_key bytea PRIMARY KEY, event_ts timestamptz NOT NULL,"
+                    " created_ts timestamptz NOT NULL, schema_id bigint NOT NULL, value bytea NOT NULL)"
+                    " WITH (fillfactor = 80)"
+                ).format(sql.Identifier(db_schema, table))
+            )
+
+
+def drop(connection: psycopg.Connection, db_schema: str, tables: Sequence[str]) -> None:
+    """Drop tables, and the list of schemas when no packed table is left."""
+    with connection.transaction():
+        _lock(connection, db_schema)
+        for table in tables:
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(db_schema, table)))
+        if not connection.execute(
+            "SELECT FROM pg_attribute WHERE attname = 'schema_id' AND NOT attisdropped"
+            " AND attrelid IN (SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = to_regnamespace(%s))",
+            [_quoted(db_schema)],
+        ).fetchone():
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(db_schema, SCHEMAS)))
+
+
+def tables_of(config: RepoConfig, views: Sequence[FeatureView]) -> list[str]:
+    """Every table of these views: one for each version that there may be of a view."""
+    names = []
+    for view in views:
+        base, newest = f"{config.project}_{view.name}", getattr(view, "current_version_number", None) or 0
+        names += [_short(base), *(_short(f"{base}_v{number}") for number in range(1, newest + 1))]
+    return names
+
+
+def _lock(connection: psycopg.Connection, db_schema: str) -> None:
+    """Two processes that create one table at the same moment fail, IF NOT EXISTS or not."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"packed online store {db_schema}"])
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@lru_cache(maxsize=512)
+def upsert_statement(db_schema: str, table: str) -> bytes:
+    """One statement for any number of rows: they are locked in order of their keys, so that writers cannot deadlock."""
+    return (
+        sql.SQL(
+            """WITH known AS (
+                   INSERT INTO {schemas} SELECT * FROM jsonb_to_recordset(%s)
+                   AS s(id bigint, names text[], kinds text[]) ORDER BY id ON CONFLICT DO NOTHING)
+               INSERT INTO {table} AS t (entity_key, event_ts, created_ts, schema_id, value)
+               SELECT key, event, coalesce(created, '-infinity'), schema, value
+                 FROM unnest(%b::bytea[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::bytea[])
+                      AS r(key, event, created, schema, value)
+                ORDER BY key
+               ON CONFLICT (entity_key) DO UPDATE
+                  SET event_ts = excluded.event_ts, created_ts = excluded.created_ts,
+                      schema_id = excluded.schema_id, value = excluded.value
+                WHERE (t.event_ts, t.created_ts) <= (excluded.event_ts, excluded.created_ts)"""
+        )
+        .format(schemas=sql.Identifier(db_schema, SCHEMAS), table=sql.Identifier(db_schema, table))
+        .as_bytes()
+    )
+
+
+@lru_cache(maxsize=512)
+def read_statement(db_schema: str, tables: tuple[str, ...], clock: str) -> bytes:
+    """One statement for all views: (number of the view, place of the key, event time, schema, value) and the clock.
+
+    Parameters: for each table the keys; the place of a key counts from 1.
+    """
+    named = [sql.Identifier(db_schema, table) for table in tables]
+    now: sql.Composable = sql.SQL("now()")
+    if clock == "data":
+        newest = [sql.SQL("(SELECT max(event_ts) FROM {})").format(name) for name in named]
+        now = sql.SQL("least(now(), greatest({}))").format(sql.SQL(", ").join(newest))
+    branches = [sql.SQL("SELECT {}::int, 0::bigint, {}, 0::bigint, ''::bytea").format(sql.Literal(CLOCK), now)]
+    branches += [
+        sql.SQL(
+            "SELECT {}::int, k.place, t.event_ts, t.schema_id, t.value"
+            " FROM unnest(%b::bytea[]) WITH ORDINALITY AS k(key, place) JOIN {} t ON t.entity_key = k.key"
+        ).format(sql.Literal(number), name)
+        for number, name in enumerate(named)
+    ]
+    return sql.SQL(" UNION ALL ").join(branches).as_bytes()
+
+
+def read_schemas(connection: psycopg.Connection, db_schema: str, ids: Sequence[int]) -> Mapping[int, Schema]:
+    """Schemas by id, those that the table knows."""
+    query = sql.SQL("SELECT id, names, kinds FROM {} WHERE id = ANY(%s)").format(sql.Identifier(db_schema, SCHEMAS))
+    rows = connection.execute(query, [list(ids)]).fetchall()
+    return {identity: Schema(tuple(names), tuple(kinds)) for identity, names, kinds in rows}

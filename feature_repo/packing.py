@@ -1,0 +1,223 @@
+"""All features of one row in one compact value.
+
+A value is laid out by its schema as
+
+    null bitmap | float64 … | int64 … | the other features as one serialized feast RepeatedValue
+
+little-endian, one bit and eight bytes for each feature of fixed width. Rows of one schema are packed and read a column
+at a time by numpy; Feast's own messages are made of them in bulk, as bytes that protobuf parses in C.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from feast import ValueType
+from feast.protos.feast.types.Value_pb2 import RepeatedValue
+from feast.protos.feast.types.Value_pb2 import Value as ValueProto
+from numpy.typing import NDArray
+
+FLOATS = ("double_val", "float_val")
+INTEGERS = ("int64_val", "int32_val", "bool_val", "unix_timestamp_val")
+MESSAGE = "message"
+"""Kind of a feature whose cells have no fixed width, or not all the same type."""
+
+KINDS = {
+    ValueType.DOUBLE: "double_val",
+    ValueType.FLOAT: "float_val",
+    ValueType.INT64: "int64_val",
+    ValueType.INT32: "int32_val",
+    ValueType.BOOL: "bool_val",
+    ValueType.UNIX_TIMESTAMP: "unix_timestamp_val",
+}
+"""Field of feast's Value that holds a feature of fixed width, by its declared type."""
+
+NULL = ValueProto()
+NOTHING = (None, "null_val")
+VALUE = 0x0A
+"""Tag of a Value in feast's RepeatedValue and FeatureVector alike: field 1, length-delimited."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Names and kinds of the features of a packed row, in the order of its layout. Made by `Schema.of`."""
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+    @classmethod
+    def of(cls, kinds: Mapping[str, str]) -> Schema:
+        """The one schema of these features, whatever the order they come in: floats, integers, messages; by name."""
+        order = sorted(kinds, key=lambda name: (_group(kinds[name]), name))
+        return cls(tuple(order), tuple(kinds[name] for name in order))
+
+    @cached_property
+    def id(self) -> int:
+        """63 bits of a hash of the content: the same in every process, with nobody to ask."""
+        text = "\n".join(f"{kind} {name}" for name, kind in zip(self.names, self.kinds, strict=True))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+    @cached_property
+    def floats(self) -> int:
+        return sum(kind in FLOATS for kind in self.kinds)
+
+    @cached_property
+    def fixed(self) -> int:
+        """Number of features of fixed width."""
+        return sum(kind != MESSAGE for kind in self.kinds)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
+
+    @cached_property
+    def bitmap(self) -> int:
+        """Bytes of the null bitmap."""
+        return (self.fixed + 7) // 8
+
+    @cached_property
+    def width(self) -> int:
+        """Bytes of the part of fixed width."""
+        return self.bitmap + 8 * self.fixed
+
+
+def _group(kind: str) -> int:
+    return 0 if kind in FLOATS else 1 if kind in INTEGERS else 2
+
+
+def pack(
+    schema: Schema,
+    floats: NDArray[np.float64],
+    integers: NDArray[np.int64],
+    present: NDArray[np.bool_],
+    messages: Sequence[Sequence[ValueProto]] = (),
+) -> list[bytes]:
+    """One value a row.
+
+    Args:
+        floats: n × (number of floats), in the schema's order.
+        integers: n × (number of integers).
+        present: n × (both), False where the cell is null.
+        messages: n rows of the other features; empty where the schema has none.
+    """
+    n = len(present)
+    rows = np.empty((n, schema.width), np.uint8)
+    rows[:, : schema.bitmap] = np.packbits(present, axis=1, bitorder="little")
+    split = schema.bitmap + 8 * schema.floats
+    rows[:, schema.bitmap : split] = np.ascontiguousarray(floats, "<f8").view(np.uint8).reshape(n, -1)
+    rows[:, split:] = np.ascontiguousarray(integers, "<i8").view(np.uint8).reshape(n, -1)
+    data, width = rows.tobytes(), schema.width
+    fixed = [data[i * width : (i + 1) * width] for i in range(n)]
+    if len(schema.names) == schema.fixed:
+        return fixed
+    rest = (RepeatedValue(val=row).SerializeToString() for row in messages)
+    return [head + tail for head, tail in zip(fixed, rest, strict=True)]
+
+
+def pack_messages(rows: Sequence[Mapping[str, ValueProto]], declared: Mapping[str, str]) -> tuple[Schema, list[bytes]]:
+    """Pack feast's messages. All rows bring the same features.
+
+    Args:
+        declared: kind of each feature of fixed width by declaration. A column whose cells are of another type is packed
+            as messages: Feast does not hold writers to the declared types.
+    """
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    types = {name: [cell.WhichOneof("val") for cell in cells] for name, cells in columns.items()}
+    schema = Schema.of({name: _kind(declared.get(name, MESSAGE), types[name]) for name in columns})
+    present = np.array([[kind not in NOTHING for kind in types[name]] for name in schema.names[: schema.fixed]], bool)
+    numbers = [
+        [getattr(cell, kind) for cell in columns[name]]
+        for name, kind in zip(schema.names[: schema.fixed], schema.kinds, strict=False)
+    ]
+    n = len(rows)
+    floats = np.array(numbers[: schema.floats], np.float64).reshape(schema.floats, n)
+    integers = np.array(numbers[schema.floats :], np.int64).reshape(schema.fixed - schema.floats, n)
+    rest = schema.names[schema.fixed :]
+    messages = list(zip(*(columns[name] for name in rest), strict=True)) if rest else []
+    return schema, pack(schema, floats.T, integers.T, present.reshape(schema.fixed, n).T, messages)
+
+
+def _kind(declared: str, types: Iterable[str | None]) -> str:
+    return declared if {declared, *NOTHING}.issuperset(types) else MESSAGE
+
+
+class Block:
+    """Packed rows of one schema, read a column at a time. Shapes: n rows.
+
+    Args:
+        values: packed rows, n.
+    """
+
+    def __init__(self, schema: Schema, values: Sequence[bytes]) -> None:
+        self.schema = schema
+        width, n = schema.width, len(values)
+        self._values = values
+        only_fixed = len(schema.names) == schema.fixed
+        joined = b"".join(values) if only_fixed else b"".join([value[:width] for value in values])
+        if len(joined) != n * width:
+            raise ValueError(
+                f"a packed row is shorter than its schema says ({width} bytes): materialize the view again"
+            )
+        self._bytes = np.frombuffer(joined, np.uint8).reshape(n, width)
+
+    @cached_property
+    def present(self) -> NDArray[np.bool_]:
+        """n × fixed: False where the cell is null."""
+        bits = np.unpackbits(self._bytes[:, : self.schema.bitmap], axis=1, count=self.schema.fixed, bitorder="little")
+        return bits.view(np.bool_)
+
+    @cached_property
+    def floats(self) -> NDArray[np.float64]:
+        """n × floats; 0 where null."""
+        start = self.schema.bitmap
+        cells = np.ascontiguousarray(self._bytes[:, start : start + 8 * self.schema.floats])
+        return cells.view("<f8")
+
+    @cached_property
+    def integers(self) -> NDArray[np.int64]:
+        """n × integers; 0 where null."""
+        cells = np.ascontiguousarray(self._bytes[:, self.schema.bitmap + 8 * self.schema.floats :])
+        return cells.view("<i8")
+
+    @cached_property
+    def messages(self) -> list[Any]:
+        """n rows of the features that have no fixed width, as feast messages."""
+        return [RepeatedValue.FromString(value[self.schema.width :]).val for value in self._values]
+
+    def numbers(self, place: int) -> NDArray[Any]:
+        """The cells of a feature of fixed width, float64 or int64; 0 where null."""
+        floats = self.schema.floats
+        return self.floats[:, place] if place < floats else self.integers[:, place - floats]
+
+    def cells(self, place: int) -> list[ValueProto]:
+        """The cells of any feature as feast messages; an unset message is null."""
+        if place >= self.schema.fixed:
+            return [row[place - self.schema.fixed] for row in self.messages]
+        kind, present = self.schema.kinds[place], self.present[:, place]
+        if kind == "double_val":
+            return list(RepeatedValue.FromString(double_bytes(self.numbers(place), present)).val)
+        numbers = self.numbers(place)
+        cells: list[Any] = (numbers.astype(np.bool_) if kind == "bool_val" else numbers).tolist()
+        pairs = zip(cells, present.tolist(), strict=True)
+        return [ValueProto(**{kind: cell}) if there else NULL for cell, there in pairs]
+
+
+def double_bytes(numbers: NDArray[np.float64], present: NDArray[np.bool_]) -> bytes:
+    """The serialized field `repeated Value = 1` for a column of doubles, unset where it is null.
+
+    A double is tag, length, tag of double_val and eight bytes; an unset Value is tag and length 0.
+    """
+    cells = np.empty((len(numbers), 11), np.uint8)
+    cells[:, :3] = (VALUE, 9, 0x29)
+    cells[:, 3:] = np.ascontiguousarray(numbers, "<f8").view(np.uint8).reshape(-1, 8)
+    if present.all():
+        return cells.tobytes()
+    cells[~present, 1] = 0
+    keep = np.ones_like(cells, np.bool_)
+    keep[~present, 2:] = False
+    return cells[keep].tobytes()

@@ -50,13 +50,16 @@ class OnlinePool:
             raise lost.error from None
 
     def _once(self, config: PoolConfig, work: Callable[[psycopg.Connection], Answer]) -> Answer:
-        with self._open(config).connection() as connection:
-            try:
-                return work(connection)
-            except psycopg.OperationalError as error:
-                if connection.broken:
-                    raise _Lost(error) from error
-                raise
+        pool = self._open(config)
+        connection = pool.getconn()
+        try:
+            return work(connection)
+        except psycopg.OperationalError as error:
+            if connection.broken:
+                raise _Lost(error) from error
+            raise
+        finally:
+            pool.putconn(connection)
 
     def _open(self, config: PoolConfig) -> ConnectionPool:
         if self._pool is not None:

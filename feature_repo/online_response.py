@@ -132,23 +132,24 @@ def _doubles(numbers: NDArray[np.float64], present: NDArray[np.bool_]) -> list[b
 
 def _times(rows: ViewRows, take: NDArray[np.intp]) -> bytes:
     """The serialized event_timestamps; an unset one where there is no row."""
-    known: dict[Any, bytes] = {}
-    encoded = []
-    for time in rows.times:
-        if time not in known:
-            stamp = Timestamp()
-            if time is not None:
-                stamp.FromDatetime(time)
-            known[time] = _tagged(TIMES, stamp.SerializeToString())
-        encoded.append(known[time])
+    encoded = [_tagged(TIMES, b"") if time is None else _tagged(TIMES, _timestamp(time)) for time in rows.times]
     return b"".join([encoded[row] for row in take.tolist()])
+
+
+def _timestamp(micros: int) -> bytes:
+    seconds, rest = divmod(micros, 1_000_000)
+    encoded: bytes = Timestamp(seconds=seconds, nanos=1000 * rest).SerializeToString()
+    return encoded
 
 
 def _tagged(tag: int, payload: bytes) -> bytes:
     """A length-delimited field."""
-    length, size = len(payload), bytearray([tag])
+    length = len(payload)
+    if length < 0x80:
+        return bytes((tag, length)) + payload
+    head = bytearray([tag])
     while length > 0x7F:
-        size.append(length & 0x7F | 0x80)
+        head.append(length & 0x7F | 0x80)
         length >>= 7
-    size.append(length)
-    return bytes(size) + payload
+    head.append(length)
+    return bytes(head) + payload

@@ -15,8 +15,10 @@ from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type
 from numpy.typing import NDArray
 
+from feature_repo.online_sql import CLOCK, NEVER
 from feature_repo.packing import INTEGERS, KINDS, MESSAGE, Block, Schema
 
+MICROSECOND = dt.timedelta(microseconds=1)
 PRESENT = FieldStatus.PRESENT
 NOT_FOUND = FieldStatus.NOT_FOUND
 OUTSIDE_MAX_AGE = FieldStatus.OUTSIDE_MAX_AGE
@@ -26,8 +28,8 @@ OUTSIDE_MAX_AGE = FieldStatus.OUTSIDE_MAX_AGE
 class ViewRows:
     """What one view holds of n keys."""
 
-    times: list[dt.datetime | None]
-    """Event time of each key's row, UTC; None where there is no row."""
+    times: list[int | None]
+    """Event time of each key's row, microseconds since 1970 UTC; None where there is no row."""
     statuses: NDArray[np.uint8]
     """FieldStatus of each key's row. An expired row has a time, and no values."""
     blocks: list[tuple[Block, list[int]]] = field(default_factory=list)
@@ -50,22 +52,22 @@ def gather(
     sizes: Sequence[int],
     ttls: Sequence[dt.timedelta | None],
     schemas: Mapping[int, Schema],
-) -> tuple[dt.datetime, list[ViewRows]]:
+) -> tuple[int, list[ViewRows]]:
     """Sort the rows of `online_sql.read_statement` by view.
 
     Returns:
         The store's time of the read, and for each view what it holds of as many keys as `sizes` says.
     """
-    now = next(time for number, _, time, _, _ in rows if number < 0)
-    oldest = [now - ttl if ttl else None for ttl in ttls]
+    now = next(time for number, _, time, _, _ in rows if number == CLOCK)
+    oldest = [now - ttl // MICROSECOND if ttl else NEVER for ttl in ttls]
     views = [ViewRows([None] * n, np.full(n, NOT_FOUND, np.uint8)) for n in sizes]
     values: list[dict[int, tuple[list[int], list[bytes]]]] = [{} for _ in sizes]
     for number, place, time, schema, value in rows:
-        if number < 0:
+        if number == CLOCK:
             continue
         view, limit, key = views[number], oldest[number], place - 1
         view.times[key] = time
-        if limit is not None and time < limit:
+        if time < limit:
             view.statuses[key] = OUTSIDE_MAX_AGE
             continue
         places, packed = values[number].setdefault(schema, ([], []))
@@ -102,50 +104,46 @@ class OnlineRows:
         return {view: (now - times) / np.timedelta64(1, "s") for view, times in self.event_times.items()}
 
 
-def as_columns(
-    keys: Sequence[str | int],
-    wanted: Sequence[tuple[FeatureView, Sequence[str]]],
-    views: Sequence[ViewRows],
-    read_at: dt.datetime,
-) -> OnlineRows:
-    """What was read, as columns, in the order in which the features are wanted."""
-    plans = [_plan(tuple(names), _kinds(view)) for view, names in wanted]
-    matrix = np.full((len(keys), sum(len(plan.numbers) for plan in plans)), np.nan)
-    others: dict[str, NDArray[np.object_]] = {}
-    first = 0
-    for plan, rows in zip(plans, views, strict=True):
-        last = first + len(plan.numbers)
-        for block, places in rows.blocks:
-            _fill(matrix[:, first:last], plan.numbers, block, places)
-        others |= {name: _objects(name, len(keys), rows) for name in plan.others}
-        first = last
-    names = [str(view.projection.name_to_use()) for view, _ in wanted]  # type: ignore[no-untyped-call]
-    return OnlineRows(
-        keys=tuple(keys),
-        names=tuple(name for plan in plans for name in plan.numbers),
-        numbers=matrix,
-        others=others,
-        event_times={name: _times(rows) for name, rows in zip(names, views, strict=True)},
-        statuses={name: rows.statuses for name, rows in zip(names, views, strict=True)},
-        read_at=read_at,
-    )
-
-
 @dataclass(frozen=True)
-class _Plan:
+class Wanted:
+    """The features wanted of one view: numbers, and others, each in the order given. Made by `Wanted.of`."""
+
+    view: str
     numbers: tuple[str, ...]
     others: tuple[str, ...]
 
+    @classmethod
+    def of(cls, view: FeatureView, names: Sequence[str]) -> Wanted:
+        kinds = {feature.name: KINDS.get(feature.dtype.to_value_type(), MESSAGE) for feature in view.features}
+        if unknown := [name for name in names if name not in kinds]:
+            raise ValueError(f"{view.name} has no feature {', '.join(unknown)}")
+        others = tuple(name for name in names if kinds[name] in (MESSAGE, "unix_timestamp_val"))
+        numbers = tuple(name for name in names if name not in others)
+        return cls(str(view.projection.name_to_use()), numbers, others)  # type: ignore[no-untyped-call]
 
-@lru_cache(maxsize=512)
-def _plan(names: tuple[str, ...], kinds: frozenset[str]) -> _Plan:
-    return _Plan(tuple(n for n in names if n in kinds), tuple(n for n in names if n not in kinds))
 
-
-def _kinds(view: FeatureView) -> frozenset[str]:
-    """The features that are declared as numbers."""
-    kinds = ((feature.name, KINDS.get(feature.dtype.to_value_type(), MESSAGE)) for feature in view.features)
-    return frozenset(name for name, kind in kinds if kind not in (MESSAGE, "unix_timestamp_val"))
+def as_columns(
+    keys: Sequence[str | int], wanted: Sequence[Wanted], views: Sequence[ViewRows], read_at: dt.datetime
+) -> OnlineRows:
+    """What was read, as columns, in the order in which the features are wanted."""
+    matrix = np.full((len(keys), sum(len(features.numbers) for features in wanted)), np.nan)
+    others: dict[str, NDArray[np.object_]] = {}
+    first = 0
+    for features, rows in zip(wanted, views, strict=True):
+        last = first + len(features.numbers)
+        for block, places in rows.blocks:
+            _fill(matrix[:, first:last], features.numbers, block, places)
+        others |= {name: _objects(name, len(keys), rows) for name in features.others}
+        first = last
+    return OnlineRows(
+        keys=tuple(keys),
+        names=tuple(name for features in wanted for name in features.numbers),
+        numbers=matrix,
+        others=others,
+        event_times={features.view: _times(rows) for features, rows in zip(wanted, views, strict=True)},
+        statuses={features.view: rows.statuses for features, rows in zip(wanted, views, strict=True)},
+        read_at=read_at,
+    )
 
 
 def _fill(matrix: NDArray[np.float64], names: tuple[str, ...], block: Block, places: list[int]) -> None:
@@ -191,11 +189,14 @@ def _objects(name: str, n: int, rows: ViewRows) -> NDArray[np.object_]:
     column = np.full(n, None, np.object_)
     for block, places in rows.blocks:
         if name in block.schema.places:
-            cells = block.cells(block.schema.places[name])
-            for place, cell in zip(places, cells, strict=True):
-                column[place] = feast_value_type_to_python_type(cell)
+            column[places] = [_python(cell) for cell in block.cells(block.schema.places[name])]
     return column
 
 
+def _python(cell: ValueProto) -> Any:
+    return cell.string_val if cell.HasField("string_val") else feast_value_type_to_python_type(cell)
+
+
 def _times(rows: ViewRows) -> NDArray[np.datetime64]:
-    return np.array([time and time.replace(tzinfo=None) for time in rows.times], "datetime64[us]")
+    """An int64 of -2**63 is NaT."""
+    return np.array([NEVER if time is None else time for time in rows.times], np.int64).view("datetime64[us]")

@@ -22,20 +22,31 @@ CLOCK = -1
 """In place of the number of a view: the row that tells the store's time."""
 
 
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+NEVER = -(2**63)
+"""Created time of a row whose source has none: the earliest."""
+
+
 @dataclass(frozen=True)
 class PackedRow:
-    """A row as it is written. Times are aware; `created` is None where the source has none."""
+    """A row as it is written. Times are microseconds since 1970 UTC: numbers, which no zone can shift."""
 
     key: bytes
-    event: dt.datetime
-    created: dt.datetime | None
+    event: int
+    created: int
     schema: Schema
     value: bytes
 
-    @property
-    def age(self) -> tuple[dt.datetime, dt.datetime]:
-        """What decides between two rows of a key: event time, then created time; a missing one is the earliest."""
-        return self.event, self.created or dt.datetime.min.replace(tzinfo=dt.UTC)
+
+def microseconds(time: dt.datetime) -> int:
+    """Since 1970 UTC; a naive time is UTC."""
+    aware = time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time
+    return (aware - EPOCH) // dt.timedelta(microseconds=1)
+
+
+def moment(micros: int) -> dt.datetime:
+    """The inverse of `microseconds`, aware."""
+    return EPOCH + dt.timedelta(microseconds=micros)
 
 
 def table_name(config: RepoConfig, view: FeatureView) -> str:
@@ -65,8 +76,8 @@ def create(connection: psycopg.Connection, db_schema: str, tables: Sequence[str]
         for table in tables:
             connection.execute(
                 sql.SQL(
-                    "CREATE TABLE IF NOT EXISTS {} (entity_key bytea PRIMARY KEY, event_ts timestamptz NOT NULL,"
-                    " created_ts timestamptz NOT NULL, schema_id bigint NOT NULL, value bytea NOT NULL)"
+                    "CREATE TABLE IF NOT EXISTS {} (entity_key bytea PRIMARY KEY, event_us bigint NOT NULL,"
+                    " created_us bigint NOT NULL, schema_id bigint NOT NULL, value bytea NOT NULL)"
                     " WITH (fillfactor = 80)"
                 ).format(sql.Identifier(db_schema, table))
             )
@@ -112,15 +123,13 @@ def upsert_statement(db_schema: str, table: str) -> bytes:
             """WITH known AS (
                    INSERT INTO {schemas} SELECT * FROM jsonb_to_recordset(%s)
                    AS s(id bigint, names text[], kinds text[]) ORDER BY id ON CONFLICT DO NOTHING)
-               INSERT INTO {table} AS t (entity_key, event_ts, created_ts, schema_id, value)
-               SELECT key, event, coalesce(created, '-infinity'), schema, value
-                 FROM unnest(%b::bytea[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::bytea[])
-                      AS r(key, event, created, schema, value)
+               INSERT INTO {table} AS t (entity_key, event_us, created_us, schema_id, value)
+               SELECT * FROM unnest(%b::bytea[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bytea[]) AS r(key)
                 ORDER BY key
                ON CONFLICT (entity_key) DO UPDATE
-                  SET event_ts = excluded.event_ts, created_ts = excluded.created_ts,
+                  SET event_us = excluded.event_us, created_us = excluded.created_us,
                       schema_id = excluded.schema_id, value = excluded.value
-                WHERE (t.event_ts, t.created_ts) <= (excluded.event_ts, excluded.created_ts)"""
+                WHERE (t.event_us, t.created_us) <= (excluded.event_us, excluded.created_us)"""
         )
         .format(schemas=sql.Identifier(db_schema, SCHEMAS), table=sql.Identifier(db_schema, table))
         .as_bytes()
@@ -134,14 +143,14 @@ def read_statement(db_schema: str, tables: tuple[str, ...], clock: str) -> bytes
     Parameters: for each table the keys; the place of a key counts from 1.
     """
     named = [sql.Identifier(db_schema, table) for table in tables]
-    now: sql.Composable = sql.SQL("now()")
+    now: sql.Composable = sql.SQL("(extract(epoch FROM now()) * 1000000)::bigint")
     if clock == "data":
-        newest = [sql.SQL("(SELECT max(event_ts) FROM {})").format(name) for name in named]
-        now = sql.SQL("least(now(), greatest({}))").format(sql.SQL(", ").join(newest))
+        newest = [sql.SQL("(SELECT max(event_us) FROM {})").format(name) for name in named]
+        now = sql.SQL("least({}, {})").format(now, sql.SQL("greatest({})").format(sql.SQL(", ").join(newest)))
     branches = [sql.SQL("SELECT {}::int, 0::bigint, {}, 0::bigint, ''::bytea").format(sql.Literal(CLOCK), now)]
     branches += [
         sql.SQL(
-            "SELECT {}::int, k.place, t.event_ts, t.schema_id, t.value"
+            "SELECT {}::int, k.place, t.event_us, t.schema_id, t.value"
             " FROM unnest(%b::bytea[]) WITH ORDINALITY AS k(key, place) JOIN {} t ON t.entity_key = k.key"
         ).format(sql.Literal(number), name)
         for number, name in enumerate(named)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
@@ -35,13 +36,19 @@ from psycopg.types.json import Jsonb
 from feature_repo import online_sql
 from feature_repo.online_pool import Answer, OnlinePool, PoolConfig
 from feature_repo.online_response import fill_response
-from feature_repo.online_rows import OnlineRows, ViewRows, as_columns, gather
-from feature_repo.online_sql import PackedRow
-from feature_repo.packed_frame import key_bytes, packed_rows
+from feature_repo.online_rows import OnlineRows, ViewRows, Wanted, as_columns, gather
+from feature_repo.online_sql import NEVER, PackedRow, microseconds, moment
+from feature_repo.packed_frame import key_bytes, packed_rows, text_keys
 from feature_repo.packing import KINDS, Schema, pack_messages
 
 Row = tuple[EntityKeyProto, dict[str, ValueProto], dt.datetime, dt.datetime | None]
 Progress = Callable[[int], Any] | None
+
+
+@dataclass(frozen=True)
+class _Query:
+    statement: bytes
+    ttls: tuple[dt.timedelta | None, ...]
 
 
 class PackedPostgresOnlineStoreConfig(PoolConfig):
@@ -118,7 +125,8 @@ class PackedPostgresOnlineStore(OnlineStore):
         """
         keys = [_key(config, key) for key in entity_keys]
         _, (rows,) = self._read(config, [table], [keys])
-        return list(zip(rows.times, rows.messages(requested_features or None), strict=True))
+        times = [None if time is None else moment(time) for time in rows.times]
+        return list(zip(times, rows.messages(requested_features or None), strict=True))
 
     async def online_read_async(
         self,
@@ -139,9 +147,26 @@ class PackedPostgresOnlineStore(OnlineStore):
             wanted: views with the features wanted of each; all with the same single join key.
             keys: values of the join key, in the order of the answer's rows.
         """
-        packed = [key_bytes(view, keys) for view, _ in wanted]
-        now, views = self._read(config, [view for view, _ in wanted], packed)
-        return as_columns(keys, wanted, views, now)
+        return self.reader(config, wanted)(keys)
+
+    def reader(
+        self, config: RepoConfig, wanted: Sequence[tuple[FeatureView, Sequence[str]]]
+    ) -> Callable[[Sequence[str | int]], OnlineRows]:
+        """`read_rows` for one and the same set of features, worked out once: for services.
+
+        Raises:
+            ValueError: a feature that its view does not have, or views with several or different join keys.
+        """
+        views, features = [view for view, _ in wanted], [Wanted.of(view, names) for view, names in wanted]
+        if len({tuple(view.join_keys) for view in views}) != 1:
+            raise ValueError(f"{', '.join(view.name for view in views)} have different join keys: read them apart")
+        query = self._query(config, views)
+
+        def read(keys: Sequence[str | int]) -> OnlineRows:
+            now, rows = self._ask(config, query, [key_bytes(views[0], keys)] * len(views))
+            return as_columns(keys, features, rows, moment(now))
+
+        return read
 
     def write_frame(
         self,
@@ -187,12 +212,10 @@ class PackedPostgresOnlineStore(OnlineStore):
         include_feature_view_version_metadata: bool,
     ) -> None:
         """Feast's hook for stores that read all views at once."""
-        asked = [
-            utils._get_unique_entities(view, join_key_values, entity_name_to_join_key_map) for view, _ in grouped_refs
-        ]
-        keys = [[_key(config, key) for key in utils._get_entity_key_protos(entities)] for entities, _, _ in asked]
-        _, read = self._read(config, [view for view, _ in grouped_refs], keys)
-        for (view, names), (_, places, length), rows in zip(grouped_refs, asked, read, strict=True):
+        asked = _Asked(config, join_key_values, entity_name_to_join_key_map)
+        entities = [asked.of(view) for view, _ in grouped_refs]
+        _, read = self._read(config, [view for view, _ in grouped_refs], [keys for keys, _, _ in entities])
+        for (view, names), (_, places, length), rows in zip(grouped_refs, entities, read, strict=True):
             fill_response(
                 online_features_response,
                 view,
@@ -209,18 +232,24 @@ class PackedPostgresOnlineStore(OnlineStore):
 
     def _read(
         self, config: RepoConfig, views: Sequence[FeatureView], keys: Sequence[list[bytes]]
-    ) -> tuple[dt.datetime, list[ViewRows]]:
+    ) -> tuple[int, list[ViewRows]]:
         """The store's time, and what each view holds of its keys."""
+        return self._ask(config, self._query(config, views), keys)
+
+    def _query(self, config: RepoConfig, views: Sequence[FeatureView]) -> _Query:
         options = config.online_store
         tables = tuple(online_sql.table_name(config, view) for view in views)
         statement = online_sql.read_statement(options.db_schema, tables, options.clock)
+        return _Query(statement, tuple(view.ttl for view in views))
 
+    def _ask(self, config: RepoConfig, query: _Query, keys: Sequence[list[bytes]]) -> tuple[int, list[ViewRows]]:
         def work(connection: psycopg.Connection) -> tuple[Sequence[tuple[Any, ...]], Mapping[int, Schema]]:
-            rows = connection.execute(statement, keys, binary=True).fetchall()
-            return rows, self._known(connection, options.db_schema, {row[3] for row in rows if row[0] >= 0})
+            rows = connection.execute(query.statement, keys, binary=True).fetchall()
+            ids = {row[3] for row in rows if row[0] != online_sql.CLOCK}
+            return rows, self._known(connection, config.online_store.db_schema, ids)
 
         rows, schemas = self._run(config, work)
-        return gather(rows, [len(asked) for asked in keys], [view.ttl for view in views], schemas)
+        return gather(rows, [len(asked) for asked in keys], query.ttls, schemas)
 
     def _known(self, connection: psycopg.Connection, db_schema: str, ids: set[int]) -> Mapping[int, Schema]:
         """The schemas of rows. An id is a hash of its schema's content, so what is known stays true."""
@@ -256,7 +285,8 @@ def _newest(rows: Sequence[PackedRow]) -> dict[bytes, PackedRow]:
     """The row of each key that would be left if they were written one after the other."""
     newest: dict[bytes, PackedRow] = {}
     for row in rows:
-        if row.key not in newest or row.age >= newest[row.key].age:
+        other = newest.get(row.key)
+        if other is None or (row.event, row.created) >= (other.event, other.created):
             newest[row.key] = row
     return newest
 
@@ -276,7 +306,8 @@ def _packed(config: RepoConfig, view: FeatureView, data: Sequence[Row]) -> list[
         schema, blobs = pack_messages([data[number][1] for number in numbers], declared)
         for number, value in zip(numbers, blobs, strict=True):
             key, _, event, created = data[number]
-            packed[number] = PackedRow(_key(config, key), _utc(event), created and _utc(created), schema, value)
+            made = NEVER if created is None else microseconds(created)
+            packed[number] = PackedRow(_key(config, key), microseconds(event), made, schema, value)
     return [row for row in packed if row is not None]
 
 
@@ -284,5 +315,24 @@ def _key(config: RepoConfig, key: EntityKeyProto) -> bytes:
     return serialize_entity_key(key, entity_key_serialization_version=config.entity_key_serialization_version)
 
 
-def _utc(time: dt.datetime) -> dt.datetime:
-    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+class _Asked:
+    """The distinct entities of a read, worked out once for all views with the same join keys."""
+
+    def __init__(self, config: RepoConfig, join_key_values: dict[str, Any], join_keys: dict[str, str]) -> None:
+        self._config = config
+        self._values = join_key_values
+        self._join_keys = join_keys
+        self._known: dict[Any, tuple[list[bytes], Sequence[Sequence[int]], int]] = {}
+
+    def of(self, view: FeatureView) -> tuple[list[bytes], Sequence[Sequence[int]], int]:
+        """Serialized keys, for each its places in the answer, and the length of the answer."""
+        alike = tuple(view.join_keys), tuple(sorted(view.projection.join_key_map.items()))
+        if alike not in self._known:
+            rows, places, length = utils._get_unique_entities(view, self._values, self._join_keys)
+            self._known[alike] = self._serialized(rows), places, length
+        return self._known[alike]
+
+    def _serialized(self, rows: Sequence[Mapping[str, ValueProto]]) -> list[bytes]:
+        if all(len(row) == 1 and next(iter(row.values())).HasField("string_val") for row in rows):
+            return [text_keys(name, [value.string_val])[0] for row in rows for name, value in row.items()]
+        return [_key(self._config, key) for key in utils._get_entity_key_protos(rows)]

@@ -14,14 +14,14 @@ from feast.diff.registry_diff import FeastObjectDiff
 from feast.errors import EntityNotFoundException, FeatureServiceNotFoundException, FeatureViewNotFoundException
 from feast.feature_view import DUMMY_ENTITY, FeatureView
 from feast.repo_contents import RepoContents
-from feast.type_map import feast_value_type_to_python_type
 from sqlalchemy import text
 
 from betting_assets.modelling.feature_tables import KEYS
 from feature_repo.columns import typed
 from feature_repo.entities import match
+from feature_repo.online_rows import PRESENT, OnlineRows
 from feature_repo.services import FEATURE_SERVICES, feature_names, feature_service
-from feature_repo.store import REGISTRY_LOCK, registry_engine
+from feature_repo.store import REGISTRY_LOCK, online_store, registry_engine
 from feature_repo.views import match_market, match_strength
 
 VIEWS = [match_strength, match_market]
@@ -88,26 +88,44 @@ def _matches_between(store: FeatureStore, view: FeatureView, start: dt.datetime,
         return int(connection.execute(text(query), {"start": start, "end": end}).scalar_one())
 
 
+def read_online(store: FeatureStore, service: FeatureService, match_ids: Sequence[str]) -> OnlineRows:
+    """Online features of matches: one row an id, in order, with the time, age and status of what each view holds.
+
+    Raises:
+        LookupError: the service is not in the registry.
+    """
+    return online_reader(store, service)(match_ids)
+
+
+def online_reader(store: FeatureStore, service: FeatureService) -> Callable[[Sequence[str]], OnlineRows]:
+    """`read_online` for one service, worked out once. It follows no later change of the registry."""
+    projections = service.feature_view_projections
+    views = _ask(store, service, lambda: [_view(store, projection.name) for projection in projections])
+    names = [[feature.name for feature in projection.features] for projection in projections]
+    online = online_store(store)
+    return online.reader(store.config, list(zip(views, names, strict=True)))
+
+
+def _view(store: FeatureStore, name: str) -> FeatureView:
+    view: FeatureView = store.registry.get_feature_view(name, store.project, allow_cache=True)
+    return view
+
+
 def online_features(store: FeatureStore, market: str, match_ids: Sequence[str]) -> pd.DataFrame:
-    """The newest online features of matches, for the service `{market}_market_residual`.
+    """The newest online features of matches, for the service `{market}_market_residual`, as a frame.
 
     Returns:
         One row a known match, in the order given: match_id, feature_time (UTC, of the newest of its rows), and every
-        feature of the service. Matches that were never materialized are absent; unknown values are null.
+        feature of the service. Matches without a row that is not expired are absent; unknown values are null.
     """
     service = feature_service(market, "market_residual")
-    features = feature_names(service)
-    keys = list(dict.fromkeys(match_ids))
-    if not keys:
-        times = pd.DatetimeIndex([], tz="UTC")
-        return typed(pd.DataFrame({"match_id": [], "feature_time": times} | {name: [] for name in features}))
-    response = _ask(store, service, lambda: store.get_online_features(service, {"match_id": keys}).proto)
-    columns = dict(zip(response.metadata.feature_names.val, response.results, strict=True))
-    seconds = np.array([[time.seconds for time in columns[name].event_timestamps] for name in features]).max(axis=0)
-    times = pd.to_datetime(seconds, unit="s", utc=True).as_unit("ns")
-    values = {name: [feast_value_type_to_python_type(value) for value in columns[name].values] for name in features}
-    frame = pd.DataFrame({"match_id": keys, "feature_time": times} | values)
-    return typed(frame.loc[seconds > 0].reset_index(drop=True))
+    rows = read_online(store, service, list(dict.fromkeys(match_ids)))
+    known = np.any([statuses == PRESENT for statuses in rows.statuses.values()], axis=0)
+    times = pd.DatetimeIndex(pd.DataFrame(rows.event_times).max(axis=1)).tz_localize("UTC").as_unit("ns")
+    columns = dict(zip(rows.names, rows.numbers.T, strict=True)) | rows.others
+    values = {name: columns[name] for name in feature_names(service)}
+    frame = pd.DataFrame({"match_id": list(rows.keys), "feature_time": times} | values)
+    return typed(frame.loc[known].reset_index(drop=True))
 
 
 def point_in_time(store: FeatureStore, market: str, entity_frame: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from feast.infra.key_encoding_utils import serialize_entity_key_prefix
 from feast.type_map import python_values_to_proto_values
 from numpy.typing import NDArray
 
-from feature_repo.online_sql import PackedRow
+from feature_repo.online_sql import NEVER, PackedRow
 from feature_repo.packing import KINDS, MESSAGE, Schema, pack
 
 LONG = struct.Struct("<q")
@@ -29,14 +29,20 @@ def key_bytes(view: FeatureView, keys: Sequence[str | int]) -> list[bytes]:
     if len(view.entity_columns) != 1:
         raise ValueError(f"{view.name} has join keys {view.join_keys}: only one is supported here, use online_read")
     field = view.entity_columns[0]
-    start, kind = serialize_entity_key_prefix([field.name]), field.dtype.to_value_type()
+    kind = field.dtype.to_value_type()
     if kind is ValueType.STRING:
-        values = [str(key).encode() for key in keys]
-    elif kind is ValueType.INT64:
-        values = [LONG.pack(int(key)) for key in keys]
-    else:
-        raise ValueError(f"{view.name}: join key {field.name} is {kind.name}, only STRING and INT64 are supported here")
-    return [start + HEAD.pack(kind.value, len(value)) + value for value in values]
+        return text_keys(field.name, [str(key) for key in keys])
+    if kind is ValueType.INT64:
+        head = serialize_entity_key_prefix([field.name]) + HEAD.pack(kind.value, LONG.size)
+        return [head + LONG.pack(int(key)) for key in keys]
+    raise ValueError(f"{view.name}: join key {field.name} is {kind.name}, only STRING and INT64 are supported here")
+
+
+def text_keys(join_key: str, keys: Sequence[str]) -> list[bytes]:
+    """As Feast's serialize_entity_key, version 3, for one text key."""
+    start = serialize_entity_key_prefix([join_key])
+    values = [key.encode() for key in keys]
+    return [start + HEAD.pack(ValueType.STRING.value, len(value)) + value for value in values]
 
 
 def packed_rows(view: FeatureView, frame: pd.DataFrame) -> list[PackedRow]:
@@ -57,7 +63,7 @@ def packed_rows(view: FeatureView, frame: pd.DataFrame) -> list[PackedRow]:
         raise ValueError(f"{view.name}: the frame lacks {', '.join(missing)}")
     keys = key_bytes(view, frame[view.join_keys[0]].tolist())
     events = _times(view, frame, source.timestamp_field)
-    createds = _times(view, frame, created) if created else [None] * len(frame)
+    createds = _times(view, frame, created) if created else [NEVER] * len(frame)
     schema, values = _pack(view, frame)
     return [
         PackedRow(key, event, made, schema, value)
@@ -102,10 +108,11 @@ def _plain(column: pd.Series) -> list[Any]:
     return [None if value is None or value is pd.NA or value is pd.NaT else value for value in column.tolist()]
 
 
-def _times(view: FeatureView, frame: pd.DataFrame, name: str) -> list[Any]:
+def _times(view: FeatureView, frame: pd.DataFrame, name: str) -> list[int]:
+    """Microseconds since 1970 UTC."""
     column = frame[name]
     if not isinstance(column.dtype, pd.DatetimeTZDtype):
         raise ValueError(f"{view.name}.{name} has no time zone: give it as UTC times")
     if column.isna().any():
         raise ValueError(f"{view.name}.{name} lacks {int(column.isna().sum())} times")
-    return list(column.dt.tz_convert("UTC").dt.floor("us").dt.to_pydatetime())
+    return pd.DatetimeIndex(column).as_unit("us").asi8.tolist()

@@ -116,8 +116,13 @@ def registry_engine(store: FeatureStore) -> Engine:
     return registry.write_engine
 
 
+def online_store(store: FeatureStore) -> PackedPostgresOnlineStore:
+    """The online store, with what it can do beyond Feast's interface."""
+    online = store.provider.online_store
+    assert isinstance(online, PackedPostgresOnlineStore)
+    return online
+
+
 def _close(store: FeatureStore) -> None:
     registry_engine(store).dispose()
-    online = store.provider.online_store
-    if isinstance(online, PackedPostgresOnlineStore):
-        online.close_pool()
+    online_store(store).close_pool()

@@ -49,34 +49,38 @@ class ViewRows:
 
 def gather(
     rows: Sequence[tuple[Any, ...]],
-    sizes: Sequence[int],
+    keys: Sequence[Sequence[bytes]],
     ttls: Sequence[dt.timedelta | None],
     schemas: Mapping[int, Schema],
 ) -> tuple[int, list[ViewRows]]:
-    """Sort the rows of `online_sql.read_statement` by view.
+    """Sort the rows of `online_sql.read_statement` by view and key.
+
+    Args:
+        keys: for each view the keys that it was asked for, each once.
 
     Returns:
-        The store's time of the read, and for each view what it holds of as many keys as `sizes` says.
+        The store's time of the read, and for each view what it holds of its keys, in their order.
     """
     now = next(time for number, _, time, _, _ in rows if number == CLOCK)
     oldest = [now - ttl // MICROSECOND if ttl else NEVER for ttl in ttls]
-    views = [ViewRows([None] * n, np.full(n, NOT_FOUND, np.uint8)) for n in sizes]
-    values: list[dict[int, tuple[list[int], list[bytes]]]] = [{} for _ in sizes]
-    for number, place, time, schema, value in rows:
+    views = [ViewRows([None] * len(asked), np.full(len(asked), NOT_FOUND, np.uint8)) for asked in keys]
+    places = [{key: place for place, key in enumerate(asked)} for asked in keys]
+    values: list[dict[int, tuple[list[int], list[bytes]]]] = [{} for _ in keys]
+    for number, key, time, schema, value in rows:
         if number == CLOCK:
             continue
-        view, limit, key = views[number], oldest[number], place - 1
-        view.times[key] = time
-        if time < limit:
-            view.statuses[key] = OUTSIDE_MAX_AGE
+        view, place = views[number], places[number][key]
+        view.times[place] = time
+        if time < oldest[number]:
+            view.statuses[place] = OUTSIDE_MAX_AGE
             continue
-        places, packed = values[number].setdefault(schema, ([], []))
-        places.append(key)
+        there, packed = values[number].setdefault(schema, ([], []))
+        there.append(place)
         packed.append(value)
     for view, by_schema in zip(views, values, strict=True):
-        for schema, (places, packed) in by_schema.items():
-            view.blocks.append((Block(schemas[schema], packed), places))
-            view.statuses[places] = PRESENT
+        for schema, (there, packed) in by_schema.items():
+            view.blocks.append((Block(schemas[schema], packed), there))
+            view.statuses[there] = PRESENT
     return now, views
 
 
@@ -97,6 +101,19 @@ class OnlineRows:
     """By view: Feast's FieldStatus of each key's row: PRESENT, NOT_FOUND or OUTSIDE_MAX_AGE."""
     read_at: dt.datetime
     """The store's clock at the read, UTC: what ages are counted from."""
+
+    def take(self, places: Sequence[int]) -> OnlineRows:
+        """The rows at these places, in this order; a place may come twice."""
+        at = np.array(places, np.intp)
+        return OnlineRows(
+            tuple(self.keys[place] for place in places),
+            self.names,
+            self.numbers[at],
+            {name: column[at] for name, column in self.others.items()},
+            {view: times[at] for view, times in self.event_times.items()},
+            {view: statuses[at] for view, statuses in self.statuses.items()},
+            self.read_at,
+        )
 
     def ages(self) -> dict[str, NDArray[np.float64]]:
         """By view: seconds from each row's event time to the read; NaN where there is no row."""

@@ -90,7 +90,7 @@ class PackedPostgresOnlineStore(OnlineStore):
 
         def work(connection: psycopg.Connection) -> None:
             online_sql.drop(connection, schema, online_sql.tables_of(config, tables_to_delete))
-            online_sql.create(connection, schema, keep)
+            online_sql.create(connection, schema, keep, config.online_store.clock)
 
         self._run(config, work)
 
@@ -124,9 +124,11 @@ class PackedPostgresOnlineStore(OnlineStore):
         (None, None): there is no row. (time, None): it has expired. A feature that the row lacks is absent.
         """
         keys = [_key(config, key) for key in entity_keys]
-        _, (rows,) = self._read(config, [table], [keys])
+        distinct = list(dict.fromkeys(keys))
+        _, (rows,) = self._read(config, [table], [distinct])
         times = [None if time is None else moment(time) for time in rows.times]
-        return list(zip(times, rows.messages(requested_features or None), strict=True))
+        found = dict(zip(distinct, zip(times, rows.messages(requested_features or None), strict=True), strict=True))
+        return [found[key] for key in keys]
 
     async def online_read_async(
         self,
@@ -163,8 +165,13 @@ class PackedPostgresOnlineStore(OnlineStore):
         query = self._query(config, views)
 
         def read(keys: Sequence[str | int]) -> OnlineRows:
-            now, rows = self._ask(config, query, [key_bytes(views[0], keys)] * len(views))
-            return as_columns(keys, features, rows, moment(now))
+            distinct = list(dict.fromkeys(keys))
+            now, rows = self._ask(config, query, [key_bytes(views[0], distinct)] * len(views))
+            answer = as_columns(distinct, features, rows, moment(now))
+            if len(distinct) == len(keys):
+                return answer
+            place = {key: i for i, key in enumerate(distinct)}
+            return answer.take([place[key] for key in keys])
 
         return read
 
@@ -249,7 +256,7 @@ class PackedPostgresOnlineStore(OnlineStore):
             return rows, self._known(connection, config.online_store.db_schema, ids)
 
         rows, schemas = self._run(config, work)
-        return gather(rows, [len(asked) for asked in keys], query.ttls, schemas)
+        return gather(rows, keys, query.ttls, schemas)
 
     def _known(self, connection: psycopg.Connection, db_schema: str, ids: set[int]) -> Mapping[int, Schema]:
         """The schemas of rows. An id is a hash of its schema's content, so what is known stays true."""

@@ -92,17 +92,17 @@ class PackedPostgresOnlineStore(OnlineStore):
             online_sql.drop(connection, schema, online_sql.tables_of(config, tables_to_delete))
             online_sql.create(connection, schema, keep, config.online_store.clock)
 
-        self._run(config, work)
+        self.run(config, work)
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Drop the tables of these views."""
         gone = online_sql.tables_of(config, tables)
-        self._run(config, lambda connection: online_sql.drop(connection, config.online_store.db_schema, gone))
+        self.run(config, lambda connection: online_sql.drop(connection, config.online_store.db_schema, gone))
 
     def online_write_batch(self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Progress) -> None:
         """Write rows in one statement; of several rows of a key the newest. Naive times are UTC."""
         rows = _packed(config, table, data)
-        self._run(config, lambda connection: self._write(connection, config, table, rows))
+        self.run(config, lambda connection: self.write_rows(connection, config, table, rows))
         if progress:
             progress(len(data))
 
@@ -175,31 +175,19 @@ class PackedPostgresOnlineStore(OnlineStore):
 
         return read
 
-    def write_frame(
-        self,
-        config: RepoConfig,
-        view: FeatureView,
-        frame: pd.DataFrame,
-        connection: psycopg.Connection | None = None,
-    ) -> int:
+    def write_frame(self, config: RepoConfig, view: FeatureView, frame: pd.DataFrame) -> int:
         """Write a frame with the join key, the source's times (aware) and every feature of the view, by columns.
-
-        Args:
-            connection: write on this connection, within its transaction, instead of an own one.
 
         Returns:
             Rows of the frame.
         """
         rows = packed_rows(view, frame)
-        if connection is not None:
-            self._write(connection, config, view, rows)
-        else:
-            self._run(config, lambda own: self._write(own, config, view, rows))
+        self.run(config, lambda connection: self.write_rows(connection, config, view, rows))
         return len(frame)
 
     async def initialize(self, config: RepoConfig) -> None:
         """Connect, so that the first read need not."""
-        await asyncio.to_thread(self._run, config, lambda connection: None)
+        await asyncio.to_thread(self.run, config, lambda connection: None)
 
     async def close(self) -> None:
         """Give all connections back to PostgreSQL; the next call connects anew."""
@@ -255,7 +243,7 @@ class PackedPostgresOnlineStore(OnlineStore):
             ids = {row[3] for row in rows if row[0] != online_sql.CLOCK}
             return rows, self._known(connection, config.online_store.db_schema, ids)
 
-        rows, schemas = self._run(config, work)
+        rows, schemas = self.run(config, work)
         return gather(rows, keys, query.ttls, schemas)
 
     def _known(self, connection: psycopg.Connection, db_schema: str, ids: set[int]) -> Mapping[int, Schema]:
@@ -266,9 +254,10 @@ class PackedPostgresOnlineStore(OnlineStore):
                 raise LookupError(f"{db_schema}.{online_sql.SCHEMAS} lacks {sorted(lost)}: materialize the views again")
         return self._schemas
 
-    def _write(
+    def write_rows(
         self, connection: psycopg.Connection, config: RepoConfig, view: FeatureView, rows: Sequence[PackedRow]
     ) -> None:
+        """Write packed rows by one statement, in the transaction of `connection`."""
         newest = list(_newest(rows).values())
         if not newest:
             return
@@ -284,7 +273,8 @@ class PackedPostgresOnlineStore(OnlineStore):
         ]
         connection.execute(statement, [Jsonb(described), *columns])
 
-    def _run(self, config: RepoConfig, work: Callable[[psycopg.Connection], Answer]) -> Answer:
+    def run(self, config: RepoConfig, work: Callable[[psycopg.Connection], Answer]) -> Answer:
+        """`work` with a connection of the pool; twice if the connection is lost, so it must bear that."""
         return self._connections.run(config.online_store, work)
 
 

@@ -219,8 +219,8 @@ def training_frame(platform: Platform, market: str) -> pd.DataFrame:
         """SELECT m.match_id, m.season, m.match_date, r.home_score, r.away_score,
                   coalesce(k.event_timestamp, s.event_timestamp) AS event_timestamp
              FROM core.match m JOIN core.result r USING (match_id)
-             JOIN features.match_strength s USING (match_id)
-             LEFT JOIN features.match_market k USING (match_id)
+             JOIN features.match_strength s ON s.match_id = m.match_id AND s.pushed_at IS NULL
+             LEFT JOIN features.match_market k ON k.match_id = m.match_id AND k.pushed_at IS NULL
             ORDER BY m.match_date, m.match_id""",
     )
     if played.empty:

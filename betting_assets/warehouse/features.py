@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from adbc_driver_postgresql.dbapi import Connection as AdbcConnection
 
 TIME = "event_timestamp"
+PUSHED = "pushed_at"
+"""When a stream wrote the row; null where the batch did. The batch leaves rows of the stream alone."""
 TYPES: dict[str, TypeEngine[Any]] = {
     "bigint": BigInteger(),
     "double precision": Double(),
@@ -34,8 +36,8 @@ def write_feature_table(
 
     `frame` has `key`, `event_timestamp` (UTC: when the row could first be known) and one column for each feature.
     Only rows that differ are written, and get a new `updated_at`. With `replace`, rows that the frame lacks are
-    deleted: the table is the frame. Raises FrameError on a bad name, a type that is not for tables, or a frame that
-    contradicts the table.
+    deleted, but for those that a stream has pushed: the table is the frame and what came since. Raises FrameError on
+    a bad name, a type that is not for tables, or a frame that contradicts the table.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,50}", name):
         raise FrameError(f"{name!r} is no name for a feature table: lower-case letters, digits and _, at most 51")
@@ -47,7 +49,9 @@ def write_feature_table(
         deleted = 0
         if replace:
             same = " AND ".join(f's."{column}" = t."{column}"' for column in (key, TIME))
-            deleted = delete_where(connection, table, f"NOT EXISTS (SELECT FROM {staged} s WHERE {same})")
+            deleted = delete_where(
+                connection, table, f"{PUSHED} IS NULL AND NOT EXISTS (SELECT FROM {staged} s WHERE {same})"
+            )
         counts = merge(connection, table, list(frame.columns))
     return UpsertCounts(counts.inserted, counts.updated, counts.unchanged, deleted)
 
@@ -59,9 +63,11 @@ def _prepare(connection: AdbcConnection, name: str, frame: pd.DataFrame, key: st
         cursor.execute(f"SELECT pg_advisory_xact_lock(hashtext('features.{name}'))::text")
         cursor.execute(
             f'CREATE TABLE IF NOT EXISTS features."{name}" ("{key}" {wanted[key]}, "{TIME}" {wanted[TIME]},'
-            f' updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY ("{key}", "{TIME}"))'
+            f' updated_at timestamptz NOT NULL DEFAULT now(), {PUSHED} timestamptz, PRIMARY KEY ("{key}", "{TIME}"))'
         )
         there = _columns(cursor, name)
+        if PUSHED not in there:
+            cursor.execute(f'ALTER TABLE features."{name}" ADD COLUMN {PUSHED} timestamptz')
         for column, kind in wanted.items():
             if column not in there:
                 cursor.execute(f'ALTER TABLE features."{name}" ADD COLUMN "{column}" {kind}')

@@ -19,8 +19,10 @@ def upcoming_matches(url: str) -> pd.DataFrame:
         """SELECT m.match_id, m.league, m.match_date, m.home, m.away, s.event_timestamp,
                   k.event_timestamp AS odds_time
              FROM core.match m
-             JOIN features.match_strength s USING (match_id)
-             LEFT JOIN features.match_market k USING (match_id)
+             JOIN (SELECT match_id, max(event_timestamp) AS event_timestamp
+                     FROM features.match_strength GROUP BY match_id) s USING (match_id)
+             LEFT JOIN (SELECT match_id, max(event_timestamp) AS event_timestamp
+                          FROM features.match_market GROUP BY match_id) k USING (match_id)
              LEFT JOIN core.result r USING (match_id)
              LEFT JOIN (SELECT league, max(match_date) AS newest
                           FROM core.match JOIN core.result USING (match_id) GROUP BY league) l ON l.league = m.league

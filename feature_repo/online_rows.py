@@ -115,6 +115,24 @@ class OnlineRows:
             self.read_at,
         )
 
+    def absent(self) -> NDArray[np.bool_]:
+        """Keys without a row in any view."""
+        absent: NDArray[np.bool_] = np.all([statuses == NOT_FOUND for statuses in self.statuses.values()], axis=0)
+        return absent
+
+    def expired(self) -> list[tuple[str, str | int, np.datetime64]]:
+        """View, key and event time of every row that is too old to be served."""
+        return [
+            (view, self.keys[i], self.event_times[view][i])
+            for view, statuses in self.statuses.items()
+            for i in np.flatnonzero(statuses == OUTSIDE_MAX_AGE)
+        ]
+
+    def newest(self) -> NDArray[np.datetime64]:
+        """Event time of the newest of each key's rows; NaT where there is none."""
+        newest: NDArray[np.datetime64] = np.fmax.reduce(list(self.event_times.values()))
+        return newest
+
     def ages(self) -> dict[str, NDArray[np.float64]]:
         """By view: seconds from each row's event time to the read; NaN where there is no row."""
         now = np.datetime64(self.read_at.replace(tzinfo=None), "us")

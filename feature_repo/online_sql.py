@@ -99,7 +99,7 @@ def drop(connection: psycopg.Connection, db_schema: str, tables: Sequence[str]) 
         for table in tables:
             connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(db_schema, table)))
         if not connection.execute(
-            "SELECT FROM pg_attribute WHERE attname = 'schema_id' AND NOT attisdropped"
+            "SELECT 1 FROM pg_attribute WHERE attname = 'schema_id' AND NOT attisdropped"
             " AND attrelid IN (SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = to_regnamespace(%s))",
             [_quoted(db_schema)],
         ).fetchone():

@@ -21,7 +21,7 @@ from feature_repo.columns import typed
 from feature_repo.entities import match
 from feature_repo.online_rows import PRESENT, OnlineRows
 from feature_repo.services import FEATURE_SERVICES, feature_names, feature_service
-from feature_repo.store import REGISTRY_LOCK, online_store, registry_engine
+from feature_repo.store import REGISTRY_LOCK, online_store, registry_engine, registry_state
 from feature_repo.views import match_market, match_strength
 
 VIEWS = [match_strength, match_market]
@@ -98,12 +98,25 @@ def read_online(store: FeatureStore, service: FeatureService, match_ids: Sequenc
 
 
 def online_reader(store: FeatureStore, service: FeatureService) -> Callable[[Sequence[str]], OnlineRows]:
-    """`read_online` for one service, worked out once. It follows no later change of the registry."""
+    """`read_online` for one service, worked out once for each state of the registry."""
+    reader: Callable[[Sequence[str]], OnlineRows] | None = None
+    made_from: Any = None
+
+    def read(match_ids: Sequence[str]) -> OnlineRows:
+        nonlocal reader, made_from
+        state = registry_state(store)
+        if reader is None or state != made_from:
+            reader, made_from = _reader(store, service), state
+        return reader(match_ids)
+
+    return read
+
+
+def _reader(store: FeatureStore, service: FeatureService) -> Callable[[Sequence[str]], OnlineRows]:
     projections = service.feature_view_projections
     views = _ask(store, service, lambda: [_view(store, projection.name) for projection in projections])
     names = [[feature.name for feature in projection.features] for projection in projections]
-    online = online_store(store)
-    return online.reader(store.config, list(zip(views, names, strict=True)))
+    return online_store(store).reader(store.config, list(zip(views, names, strict=True)))
 
 
 def _view(store: FeatureStore, name: str) -> FeatureView:
@@ -121,7 +134,7 @@ def online_features(store: FeatureStore, market: str, match_ids: Sequence[str]) 
     service = feature_service(market, "market_residual")
     rows = read_online(store, service, list(dict.fromkeys(match_ids)))
     known = np.any([statuses == PRESENT for statuses in rows.statuses.values()], axis=0)
-    times = pd.DatetimeIndex(pd.DataFrame(rows.event_times).max(axis=1)).tz_localize("UTC").as_unit("ns")
+    times = pd.DatetimeIndex(rows.newest()).tz_localize("UTC").as_unit("ns")
     columns = dict(zip(rows.names, rows.numbers.T, strict=True)) | rows.others
     values = {name: columns[name] for name in feature_names(service)}
     frame = pd.DataFrame({"match_id": list(rows.keys), "feature_time": times} | values)

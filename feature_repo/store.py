@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 import json
+import logging
 import os
 import threading
 from pathlib import Path
 from string import Template
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from feast import FeatureStore, RepoConfig
@@ -99,6 +101,8 @@ def _open(database_url: str, clock: Clock) -> FeatureStore:
     for name, value in NO_TELEMETRY.items():
         os.environ.setdefault(name, value)
     text = (FOLDER / "feature_store.yaml").read_text()
+    # Feast warns that a thread's cache may show an old state of a view; views are served in any state here.
+    logging.getLogger("feast.repo_config").setLevel(logging.ERROR)
     config = RepoConfig(**yaml.safe_load(Template(text).substitute(environment(database_url, clock))))
     config.repo_path = FOLDER
     store = FeatureStore(config=config)
@@ -116,6 +120,13 @@ def registry_engine(store: FeatureStore) -> Engine:
     return registry.write_engine
 
 
+def registry_state(store: FeatureStore) -> dt.datetime:
+    """When this process last read the registry: changes with every look at it."""
+    registry = store.registry
+    assert isinstance(registry, SqlRegistry)
+    return registry.cached_registry_proto_created
+
+
 def online_store(store: FeatureStore) -> PackedPostgresOnlineStore:
     """The online store, with what it can do beyond Feast's interface."""
     online = store.provider.online_store
@@ -124,5 +135,17 @@ def online_store(store: FeatureStore) -> PackedPostgresOnlineStore:
 
 
 def _close(store: FeatureStore) -> None:
+    _stop_refreshing(store)
     registry_engine(store).dispose()
     online_store(store).close_pool()
+
+
+def _stop_refreshing(store: FeatureStore) -> None:
+    """End the registry's timer. One that was just at work has set the next one."""
+    registry: Any = store.registry
+    while True:
+        timer = registry.registry_refresh_thread
+        timer.cancel()
+        timer.join()
+        if registry.registry_refresh_thread is timer:
+            return

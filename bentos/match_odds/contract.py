@@ -25,6 +25,7 @@ Value = Number | None | Text
 """A feature: a finite number, null where training saw it missing, or text (the league)."""
 
 FeatureName = Annotated[str, StringConstraints(strict=True, max_length=80, pattern=r"^[a-z][a-z0-9_]*$")]
+Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Features = Annotated[dict[FeatureName, Value], Field(min_length=1, max_length=MAX_FEATURES)]
 
 
@@ -56,6 +57,8 @@ class Row(Message):
     features: Features
     match_id: MatchId | None = None
     feature_time: AwareDatetime | None = None
+    feature_ages: dict[FeatureName, Seconds] = {}
+    feature_read_at: AwareDatetime | None = None
     request_id: Text | None = None
 
 
@@ -75,7 +78,10 @@ class RowAnswer(Message):
 
 
 class Prediction(Message):
-    """Probabilities and fair decimal odds (1/p) in order of `Answer.selections`; times are UTC."""
+    """Probabilities and fair decimal odds (1/p) in order of `Answer.selections`; times are UTC.
+
+    Ages are in seconds, by the online store's clock at the read: of the newest features, and by feature view.
+    """
 
     match_id: str | None
     variant: str
@@ -83,6 +89,7 @@ class Prediction(Message):
     fair_odds: list[float]
     feature_time: dt.datetime | None
     feature_age_seconds: float | None
+    feature_ages: dict[str, float] = {}
 
 
 class Answer(Message):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from bentos.match_odds.errors import NotFound, StoredFeaturesUnfit, Unavailable
 from bentos.match_odds.scoring import feature_fault
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from feature_repo.online_rows import OnlineRows
 
 TIMEOUT = 5.0
 """Seconds to wait for the store before a request is refused."""
@@ -24,7 +25,7 @@ OPENING_TIMEOUT = 30.0
 
 
 class OnlineFeatures:
-    """Reads the online store in a thread of its own, because Feast blocks and its connection is not shared.
+    """Reads the online store in a thread of its own, because it blocks.
 
     Args:
         database_url: PostgreSQL that holds the store; None where the service runs without one.
@@ -33,6 +34,7 @@ class OnlineFeatures:
     def __init__(self, database_url: str | None) -> None:
         self._url = database_url
         self._thread = ThreadPoolExecutor(1, "online-store")
+        self._readers: dict[str, Callable[[Sequence[str]], OnlineRows]] = {}
 
     async def open(self) -> None:
         """Load Feast and connect, so that the first request need not. Raises Unavailable."""
@@ -43,17 +45,12 @@ class OnlineFeatures:
 
         Raises:
             NotFound: names the matches that the store does not have.
-            StoredFeaturesUnfit: the stored features are not what the model was trained on.
+            StoredFeaturesUnfit: the stored features have expired, or are not what the model was trained on.
             Unavailable: the store cannot be reached, or not in time.
         """
         market = champion.bundle.market.market.value
-        table = await self._in_thread(TIMEOUT, self._read, market, match_ids)
-        stored = {record["match_id"]: record for record in table.to_dict("records")}
-        unknown = [match_id for match_id in dict.fromkeys(match_ids) if match_id not in stored]
-        if unknown:
-            raise NotFound(f"no features for {len(unknown)} of the matches: {', '.join(unknown[:5])}")
-        rows = {match_id: _row(champion, record, request_id) for match_id, record in stored.items()}
-        return [rows[match_id] for match_id in match_ids]
+        read = await self._in_thread(TIMEOUT, self._read, market, match_ids)
+        return rows_of(champion, read, request_id)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -76,32 +73,56 @@ class OnlineFeatures:
 
         return feature_store(str(self._url))
 
-    def _read(self, market: str, match_ids: Sequence[str]) -> pd.DataFrame:
-        from feature_repo.operations import online_features
+    def _read(self, market: str, match_ids: Sequence[str]) -> OnlineRows:
+        from feature_repo.operations import online_reader
+        from feature_repo.services import feature_service
 
-        return online_features(self._open(), market, match_ids)
-
-
-def _row(champion: Champion, record: dict[str, Any], request_id: str) -> Row:
-    features = {name: _value(record[name]) for name in champion.bundle.features if name in record}
-    fault = feature_fault(champion.bundle, features)
-    if fault is not None:
-        raise StoredFeaturesUnfit(f"stored features of {record['match_id']}: {fault}")
-    return Row.model_construct(
-        market=MarketName(champion.bundle.market.market.value),
-        features=features,
-        match_id=record["match_id"],
-        feature_time=record["feature_time"].to_pydatetime(),
-        request_id=request_id,
-    )
+        if market not in self._readers:
+            self._readers[market] = online_reader(self._open(), feature_service(market, "market_residual"))
+        return self._readers[market](match_ids)
 
 
-def _value(stored: Any) -> Value:
-    """A cell of the table as JSON would give it: text, a float, or None for anything that is missing."""
-    if isinstance(stored, str):
-        return stored
-    number = math.nan if stored is None else float(stored)
-    return number if math.isfinite(number) else None
+def rows_of(champion: Champion, read: OnlineRows, request_id: str) -> list[Row]:
+    """What was read, as rows for the batcher. Raises NotFound and StoredFeaturesUnfit, see `OnlineFeatures.rows`."""
+    _check_found(read)
+    wanted = champion.bundle.features
+    numbers = [(name, read.names.index(name)) for name in wanted if name in read.names]
+    others = [(name, read.others[name]) for name in wanted if name in read.others]
+    table = read.numbers.tolist()
+    ages = {view: seconds.tolist() for view, seconds in read.ages().items()}
+    newest = read.newest().tolist()
+    rows = []
+    for i, key in enumerate(read.keys):
+        features: dict[str, Value] = {name: _number(table[i][place]) for name, place in numbers}
+        features |= {name: column[i] for name, column in others}
+        fault = feature_fault(champion.bundle, features)
+        if fault is not None:
+            raise StoredFeaturesUnfit(f"stored features of {key}: {fault}")
+        rows.append(
+            Row.model_construct(
+                market=MarketName(champion.bundle.market.market.value),
+                features=features,
+                match_id=str(key),
+                feature_time=newest[i].replace(tzinfo=dt.UTC),
+                feature_ages={view: seconds[i] for view, seconds in ages.items() if math.isfinite(seconds[i])},
+                feature_read_at=read.read_at,
+                request_id=request_id,
+            )
+        )
+    return rows
+
+
+def _check_found(read: OnlineRows) -> None:
+    """Every match has a row in some view, and none that is too old."""
+    if (absent := read.absent()).any():
+        unknown = list(dict.fromkeys(str(key) for key, lacks in zip(read.keys, absent, strict=True) if lacks))
+        raise NotFound(f"no features for {len(unknown)} of the matches: {', '.join(unknown[:5])}")
+    for view, key, time in read.expired():
+        raise StoredFeaturesUnfit(f"stored features of {key}: {view} of {time} UTC has expired, materialize newer ones")
+
+
+def _number(stored: float) -> float | None:
+    return stored if math.isfinite(stored) else None
 
 
 def _one_line(error: Exception) -> str:

@@ -26,6 +26,7 @@ COLUMNS = (
     "probabilities",
     "features",
     "feature_time",
+    "feature_read_at",
     "served_by",
 )
 CAPACITY = 20_000
@@ -156,5 +157,6 @@ class PredictionLog:
             answer.probabilities,
             json.dumps(row.features),
             row.feature_time,
+            row.feature_read_at,
             self._served_by,
         )

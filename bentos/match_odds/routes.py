@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -80,7 +79,6 @@ async def _answer(service: MatchOdds, champion: Champion, rows: list[Row]) -> Re
 
 
 def _predictions(rows: Sequence[Row], answers: Sequence[RowAnswer]) -> list[Prediction]:
-    now = dt.datetime.now(dt.UTC)
     return [
         Prediction(
             match_id=row.match_id,
@@ -88,7 +86,8 @@ def _predictions(rows: Sequence[Row], answers: Sequence[RowAnswer]) -> list[Pred
             probabilities=answer.probabilities,
             fair_odds=[1.0 / p for p in answer.probabilities],
             feature_time=row.feature_time,
-            feature_age_seconds=(now - row.feature_time).total_seconds() if row.feature_time else None,
+            feature_age_seconds=min(row.feature_ages.values(), default=None),
+            feature_ages=row.feature_ages,
         )
         for row, answer in zip(rows, answers, strict=True)
     ]

@@ -115,10 +115,10 @@ def test_predictions_come_in_the_order_asked_for_with_the_age_of_their_features(
     assert [prediction.match_id for prediction in predictions] == [UNPRICED, PRICED, UNPRICED]
     assert predictions[0] == predictions[2]
     assert [prediction.variant for prediction in predictions[:2]] == ["fundamentals", "market_residual"]
-    age = (dt.datetime.now(dt.UTC) - DECIDED_AT).total_seconds()
     for prediction in predictions:
         assert prediction.feature_time == DECIDED_AT
-        assert prediction.feature_age_seconds == pytest.approx(age, abs=60.0)
+        assert prediction.feature_age_seconds == 0.0
+        assert prediction.feature_ages == {"match_strength": 0.0, "match_market": 0.0}
 
 
 def test_unknown_matches_are_named(stored: MatchOddsClient) -> None:

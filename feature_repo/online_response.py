@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from feature_repo.online_rows import NOT_FOUND, PRESENT, ViewRows
-from feature_repo.packing import NULL, VALUE
+from feature_repo.packing import NULL, serialized_doubles
 
 FeatureVector = GetOnlineFeaturesResponse.FeatureVector
 STATUSES, TIMES, RESULTS = 0x12, 0x1A, 0x12
@@ -106,28 +106,8 @@ class _Columns:
         order = np.empty(len(places), np.intp)
         order[places] = np.arange(len(places))
         at = order[self._take][:, None], np.array([place for _, place in found], np.intp)
-        values = _doubles(block.floats[at].T, block.present[at].T)
+        values = serialized_doubles(block.floats[at].T, block.present[at].T)
         return dict(zip((to for to, _ in found), values, strict=True))
-
-
-def _doubles(numbers: NDArray[np.float64], present: NDArray[np.bool_]) -> list[bytes]:
-    """For each row of a features × places matrix its values, serialized, unset where null.
-
-    A double is tag, length, tag of double_val and eight bytes; an unset Value is tag and length 0.
-    """
-    features, n = numbers.shape
-    cells = np.empty((features, n, 11), np.uint8)
-    cells[:, :, :3] = (VALUE, 9, 0x29)
-    cells[:, :, 3:] = np.ascontiguousarray(numbers, "<f8").view(np.uint8).reshape(features, n, 8)
-    if present.all():
-        data = cells.tobytes()
-        return [data[start : start + 11 * n] for start in range(0, len(data), 11 * n)]
-    cells[~present, 1] = 0
-    keep = np.ones_like(cells, np.bool_)
-    keep[~present, 2:] = False
-    data = cells[keep].tobytes()
-    ends = (11 * n - 9 * (n - present.sum(axis=1))).cumsum().tolist()
-    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _times(rows: ViewRows, take: NDArray[np.intp]) -> bytes:

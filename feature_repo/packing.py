@@ -161,7 +161,7 @@ class Block:
         joined = b"".join(values) if only_fixed else b"".join([value[:width] for value in values])
         if len(joined) != n * width:
             raise ValueError(
-                f"a packed row is shorter than its schema says ({width} bytes): materialize the view again"
+                f"a packed row is shorter than the {width} bytes of its schema: materialize the view again"
             )
         self._bytes = np.frombuffer(joined, np.uint8).reshape(n, width)
 
@@ -200,24 +200,29 @@ class Block:
             return [row[place - self.schema.fixed] for row in self.messages]
         kind, present = self.schema.kinds[place], self.present[:, place]
         if kind == "double_val":
-            return list(RepeatedValue.FromString(double_bytes(self.numbers(place), present)).val)
+            (column,) = serialized_doubles(self.numbers(place)[None], present[None])
+            return list(RepeatedValue.FromString(column).val)
         numbers = self.numbers(place)
         cells: list[Any] = (numbers.astype(np.bool_) if kind == "bool_val" else numbers).tolist()
         pairs = zip(cells, present.tolist(), strict=True)
         return [ValueProto(**{kind: cell}) if there else NULL for cell, there in pairs]
 
 
-def double_bytes(numbers: NDArray[np.float64], present: NDArray[np.bool_]) -> bytes:
-    """The serialized field `repeated Value = 1` for a column of doubles, unset where it is null.
+def serialized_doubles(numbers: NDArray[np.float64], present: NDArray[np.bool_]) -> list[bytes]:
+    """For each row of a features × n matrix the serialized field `repeated Value = 1`, unset where it is null.
 
     A double is tag, length, tag of double_val and eight bytes; an unset Value is tag and length 0.
     """
-    cells = np.empty((len(numbers), 11), np.uint8)
-    cells[:, :3] = (VALUE, 9, 0x29)
-    cells[:, 3:] = np.ascontiguousarray(numbers, "<f8").view(np.uint8).reshape(-1, 8)
+    features, n = numbers.shape
+    cells = np.empty((features, n, 11), np.uint8)
+    cells[:, :, :3] = (VALUE, 9, 0x29)
+    cells[:, :, 3:] = np.ascontiguousarray(numbers, "<f8").view(np.uint8).reshape(features, n, 8)
     if present.all():
-        return cells.tobytes()
+        data = cells.tobytes()
+        return [data[start : start + 11 * n] for start in range(0, len(data), 11 * n)]
     cells[~present, 1] = 0
     keep = np.ones_like(cells, np.bool_)
     keep[~present, 2:] = False
-    return cells[keep].tobytes()
+    data = cells[keep].tobytes()
+    ends = (11 * n - 9 * (n - present.sum(axis=1))).cumsum().tolist()
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import signal
 import sys
@@ -159,6 +160,45 @@ def predict(
     for one in rows:
         table.add_row(*one)
     answers().print(table)
+
+
+features = typer.Typer(help="Look into the feature store.", no_args_is_help=True)
+app.add_typer(features, name="features")
+
+
+@features.command()
+def show(
+    match_id: Annotated[str, typer.Argument(help="Id of a match, e.g. e0_2022-05-22_arsenal_everton.")],
+    at: Annotated[
+        str, typer.Option(help="Show what was known at this time, with its zone: 2022-05-20T15:00Z; empty: now.")
+    ] = "",
+) -> None:
+    """Every feature of a match: what the service reads now beside what training would see. Needs a running database.
+
+    Examples: betting features show e0_2022-05-22_arsenal_everton --at 2022-05-20T15:00Z
+    """
+    from betting_assets.feature_sheet import feature_sheet
+
+    chosen = checked_settings()
+    with Console(stderr=True).status("reading features"):
+        sheet = feature_sheet(chosen, match_id, _moment(at) if at else None)
+    table = plain_table(*sheet.header, title=sheet.title)
+    for one in sheet.rows:
+        table.add_row(*one)
+    answers().print(table)
+    for line in sheet.views:
+        answers().print(line)
+
+
+def _moment(text: str) -> dt.datetime:
+    """An ISO 8601 time with its zone."""
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no time: write 2022-05-20T15:00Z", param_hint="--at") from error
+    if time.tzinfo is None:
+        raise typer.BadParameter(f"{text} has no time zone: write {text}Z for UTC", param_hint="--at")
+    return time.astimezone(dt.UTC)
 
 
 @app.command()

@@ -127,7 +127,7 @@ def ask(settings: Settings, market: str, match_ids: Sequence[str]) -> tuple[list
     from bentos.match_odds.client import MatchOddsClient
 
     spec = modelled_market(market)
-    ids = list(match_ids) or upcoming_matches(_running_database(settings))["match_id"].tolist()
+    ids = list(match_ids) or upcoming_matches(running_database(settings))["match_id"].tolist()
     if not ids:
         raise OperationError("there is no upcoming match: ingest fixtures, or give match ids")
     rows: list[list[str]] = []
@@ -152,7 +152,7 @@ def state(settings: Settings) -> dict[str, str]:
 
     told = {"state folder": str(settings.home)}
     try:
-        url = _running_database(settings)
+        url = running_database(settings)
     except OperationError as error:
         return {**told, "database": str(error)}
     told["database"] = without_password(url)
@@ -214,7 +214,7 @@ def _wait_until_served(port: int, tag: str) -> None:
     raise OperationError(f"{tag} is current, but port {port} does not serve it yet: see `betting status` and the logs")
 
 
-def _running_database(settings: Settings) -> str:
+def running_database(settings: Settings) -> str:
     if settings.database_url is None and not EmbeddedPostgres(settings.home / "postgres").is_running():
         raise OperationError(f"the embedded PostgreSQL is not running: {START}")
     url = resolve_url(settings)

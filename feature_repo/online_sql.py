@@ -10,13 +10,11 @@ from functools import lru_cache
 
 import psycopg
 from feast import FeatureView, RepoConfig
-from feast.infra.online_stores.helpers import compute_table_id
 from psycopg import sql
 
 from feature_repo.packing import Schema
 
 SCHEMAS = "packed_schema"
-SUFFIX = "_packed"
 LONGEST = 63
 CLOCK = -1
 """In place of the number of a view: the row that tells the store's time."""
@@ -50,15 +48,21 @@ def moment(micros: int) -> dt.datetime:
 
 
 def table_name(config: RepoConfig, view: FeatureView) -> str:
-    """The view's table: {project}_{view}_packed, shortened to what PostgreSQL keeps of a name."""
-    return _fit(compute_table_id(config.project, view, config.registry.enable_online_feature_view_versioning), SUFFIX)
+    """The view's table: {project}:{view}, shortened to what PostgreSQL keeps of a name.
+
+    Feast allows no colon in the name of a project, so that no two views share a table.
+    """
+    version = None
+    if config.registry.enable_online_feature_view_versioning:
+        version = getattr(view.projection, "version_tag", None) or getattr(view, "current_version_number", None)
+    return _fit(f"{config.project}:{view.name}" + (f"@v{version}" if version else ""))
 
 
-def _fit(name: str, suffix: str) -> str:
+def _fit(name: str) -> str:
     """A name of at most as many bytes as PostgreSQL keeps, different for different names."""
-    if len((name + suffix).encode()) <= LONGEST:
-        return name + suffix
-    digest = "_" + hashlib.sha256(name.encode()).hexdigest()[:12] + suffix
+    if len(name.encode()) <= LONGEST:
+        return name
+    digest = ":" + hashlib.sha256(name.encode()).hexdigest()[:12]
     return name.encode()[: LONGEST - len(digest)].decode(errors="ignore") + digest
 
 
@@ -69,7 +73,7 @@ def create(connection: psycopg.Connection, db_schema: str, tables: Sequence[str]
     """
     with connection.transaction():
         _lock(connection, db_schema)
-        if connection.execute("SELECT to_regnamespace(%s)", [_quoted(db_schema)]).fetchone() == (None,):
+        if connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [db_schema]).fetchone() is None:
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(db_schema)))
         connection.execute(
             sql.SQL(
@@ -87,7 +91,7 @@ def create(connection: psycopg.Connection, db_schema: str, tables: Sequence[str]
             if clock == "data":
                 connection.execute(
                     sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} (event_us)").format(
-                        sql.Identifier(_fit(table, "_time")), sql.Identifier(db_schema, table)
+                        sql.Identifier(_fit(f"{table}:time")), sql.Identifier(db_schema, table)
                     )
                 )
 
@@ -99,19 +103,20 @@ def drop(connection: psycopg.Connection, db_schema: str, tables: Sequence[str]) 
         for table in tables:
             connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(db_schema, table)))
         if not connection.execute(
-            "SELECT 1 FROM pg_attribute WHERE attname = 'schema_id' AND NOT attisdropped"
-            " AND attrelid IN (SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = to_regnamespace(%s))",
-            [_quoted(db_schema)],
+            "SELECT 1 FROM pg_attribute JOIN pg_class c ON c.oid = attrelid JOIN pg_namespace n ON n.oid = relnamespace"
+            " WHERE nspname = %s AND relkind = 'r' AND attname = 'schema_id' AND NOT attisdropped",
+            [db_schema],
         ).fetchone():
             connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(db_schema, SCHEMAS)))
 
 
 def tables_of(config: RepoConfig, views: Sequence[FeatureView]) -> list[str]:
-    """Every table of these views: one for each version that there may be of a view."""
-    names = []
-    for view in views:
-        base, newest = f"{config.project}_{view.name}", getattr(view, "current_version_number", None) or 0
-        names += [_fit(base, SUFFIX), *(_fit(f"{base}_v{number}", SUFFIX) for number in range(1, newest + 1))]
+    """Every table of these views: one for each version where views are versioned."""
+    names = [_fit(f"{config.project}:{view.name}") for view in views]
+    if config.registry.enable_online_feature_view_versioning:
+        for view in views:
+            newest = getattr(view, "current_version_number", None) or 0
+            names += [_fit(f"{config.project}:{view.name}@v{number}") for number in range(1, newest + 1)]
     return names
 
 
@@ -120,8 +125,9 @@ def _lock(connection: psycopg.Connection, db_schema: str) -> None:
     connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"packed online store {db_schema}"])
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _named(*names: str) -> sql.SQL:
+    """An identifier for a statement with parameters, in which psycopg reads % as the start of one."""
+    return sql.SQL(sql.Identifier(*names).as_string().replace("%", "%%"))
 
 
 @lru_cache(maxsize=512)
@@ -140,7 +146,7 @@ def upsert_statement(db_schema: str, table: str) -> bytes:
                       schema_id = excluded.schema_id, value = excluded.value
                 WHERE (t.event_us, t.created_us) <= (excluded.event_us, excluded.created_us)"""
         )
-        .format(schemas=sql.Identifier(db_schema, SCHEMAS), table=sql.Identifier(db_schema, table))
+        .format(schemas=_named(db_schema, SCHEMAS), table=_named(db_schema, table))
         .as_bytes()
     )
 
@@ -151,7 +157,7 @@ def read_statement(db_schema: str, tables: tuple[str, ...], clock: str) -> bytes
 
     Parameters: for each table the keys, each once.
     """
-    named = [sql.Identifier(db_schema, table) for table in tables]
+    named = [_named(db_schema, table) for table in tables]
     now: sql.Composable = sql.SQL("(extract(epoch FROM now()) * 1000000)::bigint")
     if clock == "data":
         newest = [sql.SQL("(SELECT max(event_us) FROM {})").format(name) for name in named]
@@ -168,6 +174,6 @@ def read_statement(db_schema: str, tables: tuple[str, ...], clock: str) -> bytes
 
 def read_schemas(connection: psycopg.Connection, db_schema: str, ids: Sequence[int]) -> Mapping[int, Schema]:
     """Schemas by id, those that the table knows."""
-    query = sql.SQL("SELECT id, names, kinds FROM {} WHERE id = ANY(%s)").format(sql.Identifier(db_schema, SCHEMAS))
+    query = sql.SQL("SELECT id, names, kinds FROM {} WHERE id = ANY(%s)").format(_named(db_schema, SCHEMAS))
     rows = connection.execute(query, [list(ids)]).fetchall()
     return {identity: Schema(tuple(names), tuple(kinds)) for identity, names, kinds in rows}

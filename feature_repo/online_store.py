@@ -235,7 +235,7 @@ class PackedPostgresOnlineStore(OnlineStore):
         options = config.online_store
         tables = tuple(online_sql.table_name(config, view) for view in views)
         statement = online_sql.read_statement(options.db_schema, tables, options.clock)
-        return _Query(statement, tuple(view.ttl for view in views))
+        return _Query(statement, tuple(getattr(view, "ttl", None) for view in views))
 
     def _ask(self, config: RepoConfig, query: _Query, keys: Sequence[list[bytes]]) -> tuple[int, list[ViewRows]]:
         def work(connection: psycopg.Connection) -> tuple[Sequence[tuple[Any, ...]], Mapping[int, Schema]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ from feature_repo.views import match_market, match_strength
 
 VIEWS = [match_strength, match_market]
 NOT_APPLIED = (FeatureServiceNotFoundException, FeatureViewNotFoundException, EntityNotFoundException)
+
+
+class NotAppliedError(LookupError):
+    """The registry lacks what was asked for; the message says how to mend it."""
 
 
 def apply_definitions(store: FeatureStore) -> list[str]:
@@ -53,6 +57,7 @@ def apply_definitions(store: FeatureStore) -> list[str]:
         gone: list[Any] = [c.current_feast_object for c in changes if c.transition_type is TransitionType.DELETE]
         # Even without a change: an earlier apply may have died between the registry and the online tables.
         store.apply([*sources, match, *VIEWS, *FEATURE_SERVICES], objects_to_delete=gone, partial=False)
+    store.registry.refresh(store.project)
     return [_sentence(change) for change in changes]
 
 
@@ -92,7 +97,7 @@ def read_online(store: FeatureStore, service: FeatureService, match_ids: Sequenc
     """Online features of matches: one row an id, in order, with the time, age and status of what each view holds.
 
     Raises:
-        LookupError: the service is not in the registry.
+        NotAppliedError: the service is not in the registry.
     """
     return online_reader(store, service)(match_ids)
 
@@ -113,14 +118,20 @@ def online_reader(store: FeatureStore, service: FeatureService) -> Callable[[Seq
 
 
 def _reader(store: FeatureStore, service: FeatureService) -> Callable[[Sequence[str]], OnlineRows]:
-    projections = service.feature_view_projections
-    views = _ask(store, service, lambda: [_view(store, projection.name) for projection in projections])
-    names = [[feature.name for feature in projection.features] for projection in projections]
-    return online_store(store).reader(store.config, list(zip(views, names, strict=True)))
+    wanted = {p.name: [feature.name for feature in p.features] for p in service.feature_view_projections}
+    views = [feature_view(store, name) for name in wanted]
+    return online_store(store).reader(store.config, list(zip(views, wanted.values(), strict=True)))
 
 
-def _view(store: FeatureStore, name: str) -> FeatureView:
-    view: FeatureView = store.registry.get_feature_view(name, store.project, allow_cache=True)
+def read_features(store: FeatureStore, wanted: Mapping[str, Sequence[str]], match_ids: Sequence[str]) -> OnlineRows:
+    """As `read_online`, for features named by view instead of a service."""
+    views = [feature_view(store, name) for name in wanted]
+    return online_store(store).read_rows(store.config, list(zip(views, wanted.values(), strict=True)), match_ids)
+
+
+def feature_view(store: FeatureStore, name: str) -> FeatureView:
+    """A view as it is in the registry. Raises NotAppliedError."""
+    view: FeatureView = _ask(store, name, lambda: store.registry.get_feature_view(name, store.project, allow_cache=True))
     return view
 
 
@@ -164,7 +175,7 @@ def point_in_time(store: FeatureStore, market: str, entity_frame: pd.DataFrame) 
         raise ValueError(f"match {wanted.loc[twice, 'match_id'].iloc[0]} is asked for twice at the same time")
     service = feature_service(market, "training")
     entities = wanted.reset_index(drop=True)
-    found = _ask(store, service, lambda: store.get_historical_features(entities, service).to_df())
+    found = _ask(store, service.name, lambda: store.get_historical_features(entities, service).to_df())
     if len(found) != len(wanted):
         raise ValueError(f"the point-in-time join made {len(found)} rows of {len(wanted)}")
     found["event_timestamp"] = pd.to_datetime(found["event_timestamp"], utc=True).astype("datetime64[ns, UTC]")
@@ -174,7 +185,7 @@ def point_in_time(store: FeatureStore, market: str, entity_frame: pd.DataFrame) 
     return typed(joined[[*KEYS, *feature_names(service)]]).set_index(entity_frame.index)
 
 
-def _ask(store: FeatureStore, service: FeatureService, question: Callable[[], Any]) -> Any:
+def _ask(store: FeatureStore, what: str, question: Callable[[], Any]) -> Any:
     """The answer, after a second look at the registry if what Feast remembers of it is older than the last apply."""
     try:
         return question()
@@ -183,6 +194,6 @@ def _ask(store: FeatureStore, service: FeatureService, question: Callable[[], An
     try:
         return question()
     except NOT_APPLIED as error:
-        raise LookupError(
-            f"the features of {service.name} are not in the registry: run `python -m feature_repo apply`"
+        raise NotAppliedError(
+            f"the features of {what} are not in the registry: run `python -m feature_repo apply`"
         ) from error

@@ -14,6 +14,7 @@ from feast import FeatureStore, FeatureView
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
 from psycopg import sql
 
+from feature_repo.operations import feature_view
 from feature_repo.packed_frame import packed_rows
 from feature_repo.store import online_store
 
@@ -35,10 +36,11 @@ def push(store: FeatureStore, view_name: str, frame: pd.DataFrame) -> int:
         Rows of the frame.
 
     Raises:
+        NotAppliedError: the registry does not know the view.
         ValueError: one line about what does not fit; nothing is written.
         psycopg.Error: the database refused or is away; nothing is written.
     """
-    view = store.registry.get_feature_view(view_name, store.project, allow_cache=True)
+    view = feature_view(store, view_name)
     source = view.batch_source
     if not isinstance(source, PostgreSQLSource) or not source._postgres_options._table or source.field_mapping:
         raise ValueError(f"{view_name}: its source is no plain table, rows cannot be pushed to it")

@@ -54,3 +54,19 @@ def serve_champions() -> dg.AutomationCondition:
     """
     new = AC.any_deps_updated().since(AC.newly_requested() | AC.newly_updated()).with_label("new champion")
     return (new & ~AC.in_progress() & ~AC.any_deps_in_progress()).with_label("serve_champions")
+
+
+def watch_store(asset: str, cron: str) -> dg.AutomationCondition:
+    """Run a check of `asset` when it was made, and at every tick of `cron` though nothing was made.
+
+    Nothing is judged while the asset is being made: features that are written, and not yet served, are no fault then.
+
+    Prevents: a store going stale unseen because its materialization has stopped, where a check that only follows the
+    materializations stops with them, and the last verdict stays green.
+    """
+    only = dg.AssetSelection.assets(asset)
+    made = AC.any_deps_updated().allow(only).with_label("asset was made")
+    due = (AC.cron_tick_passed(cron) | made).since(AC.newly_requested()).with_label("due")
+    return (
+        due & ~AC.in_progress() & ~AC.any_deps_in_progress().allow(only) & ~AC.any_deps_missing().allow(only)
+    ).with_label("watch_store")

@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from betting_assets.betting.odds import MarginMethod
-from betting_assets.defs.automation import follow_upstream
+from betting_assets.defs.automation import follow_upstream, watch_store
 from betting_assets.defs.metadata import (
     OWNERS,
     expectation_result,
@@ -17,12 +17,17 @@ from betting_assets.defs.metadata import (
 )
 from betting_assets.defs.resources import Platform
 from betting_assets.modelling import feature_tables
+from betting_assets.modelling.freshness import freshness
 from betting_assets.warehouse.bulk import read_frame
 from betting_assets.warehouse.features import write_feature_table
 from betting_assets.warehouse.fixtures import upcoming_matches
 from betting_assets.warehouse.history import read_books, read_matches, read_results, read_statistics
 
 GROUP = "2_features"
+VIEWS = ("match_strength", "match_market")
+"""Feast's views by name. A test holds it to the list in feature_repo, whose import takes seconds of Feast."""
+FRESHNESS_CRON = "*/30 * * * *"
+WORST_ROWS = 20
 
 
 @dg.asset(
@@ -180,6 +185,60 @@ def online_features(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResul
     )
 
 
+def _freshness_check(view: str) -> dg.AssetChecksDefinition:
+    """The check that one view of the online store keeps up with the offline tables."""
+
+    @dg.asset_check(
+        asset=online_features,
+        name=f"{view}_is_fresh",
+        additional_deps=[match_features],
+        description=f"Fails when an upcoming match is missing from the online view {view}, behind its offline row, or"
+        " expired. Ages are told by the store's clock: in a replay, the time of the data.",
+        automation_condition=watch_store("online_features", FRESHNESS_CRON),
+    )
+    def is_fresh(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+        from feast import FeatureService
+
+        from feature_repo.online_rows import OUTSIDE_MAX_AGE
+        from feature_repo.operations import VIEWS as DEFINED
+        from feature_repo.operations import read_online
+
+        upcoming = upcoming_matches(platform.url)["match_id"].drop_duplicates().tolist()
+        offline = _newest_rows(platform.url, view, upcoming)
+        if offline.empty:
+            return dg.AssetCheckResult(passed=True, description="no upcoming match has features")
+        everything = FeatureService(name="freshness", features=list(DEFINED))
+        rows = read_online(platform.feature_store, everything, upcoming)
+        online = pd.Series(rows.event_times[view], upcoming).dt.tz_localize("UTC")
+        result = freshness(offline, online, rows.statuses[view] == OUTSIDE_MAX_AGE, pd.Timestamp(rows.read_at))
+        return dg.AssetCheckResult(
+            passed=result.passed,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=result.told(),
+            metadata={
+                **result.faults,
+                "matches": len(result.table),
+                "median_age_hours": result.median_age,
+                "oldest_age_hours": result.oldest_age,
+                "store_clock": dg.MetadataValue.timestamp(rows.read_at),
+                "worst": table(result.table, WORST_ROWS),
+            },
+        )
+
+    return is_fresh
+
+
+freshness_checks = [_freshness_check(view) for view in VIEWS]
+
+
+def _newest_rows(url: str, view: str, match_ids: list[str]) -> pd.Series:
+    """Time of the newest offline row by match_id, for matches that have one."""
+    if not match_ids:
+        return pd.Series(dtype="datetime64[ns, UTC]")
+    query = f"SELECT match_id, max(event_timestamp) AS newest FROM features.{view} WHERE match_id = ANY($1) GROUP BY 1"  # noqa: S608
+    return read_frame(url, query, [match_ids]).set_index("match_id")["newest"]
+
+
 def _decided_at(url: str, matches: pd.DataFrame) -> pd.Series:
     """Decision times, from the first price before the close of each match."""
     first = read_frame(
@@ -189,7 +248,8 @@ def _decided_at(url: str, matches: pd.DataFrame) -> pd.Series:
 
 
 def _read_features(url: str, name: str) -> pd.DataFrame:
-    return read_frame(url, f'SELECT * FROM features."{name}"').drop(columns=["updated_at"], errors="ignore")  # noqa: S608
+    table = read_frame(url, f'SELECT * FROM features."{name}"')  # noqa: S608
+    return table.drop(columns=["updated_at", "pushed_at"], errors="ignore")
 
 
 def _fallbacks(consensus: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,10 @@
 """The watch: what became of served predictions, how good they were, and whether the features still look as trained."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from betting_assets.defs.automation import follow_upstream
@@ -8,11 +12,21 @@ from betting_assets.defs.deployment import live_deployment
 from betting_assets.defs.metadata import OWNERS, table
 from betting_assets.defs.resources import Platform
 from betting_assets.defs.training import GATED, candidate_models
+from betting_assets.modelling.feature_tables import KEYS
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.modelling.performance import Settled, performance, settle
+from betting_assets.modelling.skew import feature_skew
 from betting_assets.warehouse.bulk import read_frame
 from betting_assets.warehouse.history import read_matches, read_results
-from betting_assets.warehouse.predictions import read_predictions, write_outcomes
+from betting_assets.warehouse.predictions import (
+    read_predictions,
+    rewritten_since,
+    sample_online_reads,
+    write_outcomes,
+)
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
 
 GROUP = "5_monitoring"
 STILL = ("month", "home_matches", "away_matches", "home_days_since_match", "away_days_since_match")
@@ -73,6 +87,48 @@ def prediction_outcomes(config: SettlementConfig, platform: dg.ResourceParam[Pla
     )
 
 
+class SkewConfig(dg.Config):
+    """How much of the prediction log the skew check looks at."""
+
+    reads: int = 2_000
+    """Most reads in the sample."""
+    days: int = 7
+    """How far back it looks."""
+
+
+@dg.asset_check(
+    asset=prediction_outcomes,
+    name="skew",
+    description="Recomputes a sample of the logged reads of the online store, offline and as of the time of the read."
+    " Fails when more of the values differ than settings.max_skewed_share: models are then served what they were not"
+    " trained on.",
+)
+def skew(config: SkewConfig, platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
+    """Training/serving skew. It stands on the outcomes, because what was served skewed is no measure of a model."""
+    sampled = sample_online_reads(platform.url, config.reads, config.days)
+    reads = sampled[sampled["market"].isin(list(MARKETS))]
+    recomputed = {
+        str(market): _recomputed(platform.feature_store, str(market), part) for market, part in reads.groupby("market")
+    }
+    # Asked for last: a row that is rewritten in the meantime must not count as served wrong.
+    result = feature_skew(reads, recomputed, _rewritten(platform, reads))
+    return dg.AssetCheckResult(
+        passed=result.share <= platform.settings.max_skewed_share,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=result.told(platform.settings.max_skewed_share),
+        metadata={
+            "features": table(result.table),
+            "share": result.share,
+            "values": result.compared,
+            "skewed": result.skewed,
+            "rewritten": result.rewritten,
+            "reads": result.reads,
+            "read_before_their_time": int((reads["known_at"] > reads["feature_read_at"]).sum()),
+            "of_markets_not_modelled": len(sampled) - len(reads),
+        },
+    )
+
+
 @dg.asset(
     deps=[prediction_outcomes],
     group_name=GROUP,
@@ -83,7 +139,7 @@ def prediction_outcomes(config: SettlementConfig, platform: dg.ResourceParam[Pla
 def performance_report(config: SettlementConfig, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
     """Scores of the served predictions beside the market's on the same matches, by market and model version."""
     outcomes = _settled(platform, config.replay).outcomes
-    market = read_frame(platform.url, "SELECT * FROM features.match_market")
+    market = read_frame(platform.url, "SELECT * FROM features.match_market WHERE pushed_at IS NULL")
     report = performance(outcomes, market)
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(report), "report": table(report), "settled": len(outcomes)}
@@ -165,3 +221,22 @@ def _reference_and_current(platform: Platform, market: str) -> tuple[pd.DataFram
     logged = read_predictions(platform.url, market=market, model_version=champion.name)
     current = pd.DataFrame(list(logged["features"].dropna()), columns=columns, dtype="float64")
     return dataset.frame, current, columns
+
+
+def _recomputed(store: "FeatureStore", market: str, reads: pd.DataFrame) -> pd.DataFrame:
+    """The features of each read from the offline store, as of its time; the index is that of `reads`."""
+    from feature_repo.operations import point_in_time
+
+    asked = reads[["match_id", "known_at"]].set_axis(KEYS, axis=1)
+    found = point_in_time(store, market, asked.drop_duplicates(ignore_index=True))
+    return asked.merge(found, on=KEYS, how="left", validate="many_to_one").set_index(reads.index)
+
+
+def _rewritten(platform: Platform, reads: pd.DataFrame) -> dict[str, npt.NDArray[np.bool_]]:
+    """By feature: which reads' offline rows were rewritten after the answer."""
+    if reads.empty:
+        return {}
+    from feature_repo.operations import VIEWS
+
+    late = {view.name: rewritten_since(platform.url, view.name, reads["id"].tolist()) for view in VIEWS}
+    return {feature.name: late[view.name] for view in VIEWS for feature in view.features}

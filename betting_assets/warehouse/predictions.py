@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from betting_assets.warehouse import tables
 from betting_assets.warehouse.bulk import UpsertCounts, read_frame, upsert
+
+REACH = 100_000
+"""Newest answers that a sample is drawn from, whatever the time: what bounds its cost."""
 
 
 def read_predictions(url: str, market: str | None = None, model_version: str | None = None) -> pd.DataFrame:
@@ -21,11 +27,64 @@ def read_predictions(url: str, market: str | None = None, model_version: str | N
             ORDER BY id""",
         [market, model_version],
     )
-    parsed = [None if text is None else json.loads(text) for text in frame["features"]]
-    return frame.assign(features=pd.Series(parsed, index=frame.index, dtype=object))
+    return _parsed(frame)
+
+
+def sample_online_reads(url: str, most: int = 2_000, days: int = 7, reach: int = REACH) -> pd.DataFrame:
+    """A sample of the answers whose features came from the online store, by id.
+
+    Of the newest `reach` answers of the last `days` days those `most` whose ids have the smallest SHA-256 (bottom-k
+    sampling, Cohen and Kaplan 2007). So the same log gives the same sample in every process, version and collation of
+    PostgreSQL, and a growing log changes it by few rows.
+
+    Returns:
+        id, predicted_at, match_id, market, features (dict), feature_read_at, and known_at: the time at which the
+        features can be recomputed. That is the store's clock at the read; where a row is stamped with a time still to
+        come (the decision time of a match without prices), it is that time.
+    """
+    frame = read_frame(
+        url,
+        """WITH newest AS (
+               SELECT id, features IS NOT NULL AND feature_read_at IS NOT NULL AS online FROM serving.prediction_log
+                WHERE predicted_at > now() - $2::float8 * interval '1 day'
+                ORDER BY predicted_at DESC, id DESC LIMIT $3::bigint),
+           sample AS (
+               SELECT id FROM newest WHERE online ORDER BY sha256(int8send(id)) LIMIT $1::bigint)
+           SELECT id, predicted_at, match_id, market, features::text AS features, feature_read_at,
+                  greatest(feature_read_at, feature_time) AS known_at
+             FROM sample JOIN serving.prediction_log USING (id) ORDER BY id""",
+        [most, float(days), reach],
+    )
+    return _parsed(frame)
+
+
+def rewritten_since(url: str, table: str, ids: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """For each logged answer: was its row of features.<table> written anew after the answer was given?
+
+    Its row is the newest that was known at the read. Where there is none, the match's rows have moved to later times,
+    and any that was written since counts.
+    """
+    rows = f'FROM features."{table}" t WHERE t.match_id = l.match_id'
+    frame = read_frame(
+        url,
+        f"""SELECT l.id, coalesce(
+                  (SELECT t.updated_at > l.predicted_at {rows}
+                      AND t.event_timestamp <= greatest(l.feature_read_at, l.feature_time)
+                    ORDER BY t.event_timestamp DESC LIMIT 1),
+                  (SELECT bool_or(t.updated_at > l.predicted_at) {rows}),
+                  false) AS rewritten
+             FROM serving.prediction_log l WHERE l.id = ANY($1)""",  # noqa: S608
+        [[int(i) for i in ids]],
+    )
+    return frame.set_index("id")["rewritten"].reindex(list(ids), fill_value=False).to_numpy(np.bool_)
 
 
 def write_outcomes(url: str, outcomes: pd.DataFrame) -> UpsertCounts:
     """Settled predictions (see performance.settle) into serving.prediction_outcome; the same again changes nothing."""
     columns = [column.name for column in tables.prediction_outcome.columns if column.name in outcomes.columns]
     return upsert(url, tables.prediction_outcome, outcomes[columns])
+
+
+def _parsed(frame: pd.DataFrame) -> pd.DataFrame:
+    parsed = [None if text is None else json.loads(text) for text in frame["features"]]
+    return frame.assign(features=pd.Series(parsed, index=frame.index, dtype=object))

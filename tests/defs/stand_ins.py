@@ -4,7 +4,7 @@ So the automation can be watched for days of its own clock in seconds.
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -60,9 +60,14 @@ class StandIns:
             for one in asked
         }
 
-    def make(self, *assets: str, partition: str | None = None) -> bool:
-        """Materialize assets together with the checks that are made beside them; whether the run went well."""
+    def make(self, *assets: str, partition: str | None = None, watched_by: Iterable[str] = ()) -> bool:
+        """Materialize assets together with the checks that are made beside them; whether the run went well.
+
+        `watched_by` names checks, as asset:name, that stand by themselves and run after their asset in the same run.
+        """
         chosen = dg.AssetSelection.assets(*assets) - dg.AssetSelection.checks(*(spec.key for spec in self._watch))
+        for check in watched_by:
+            chosen |= dg.AssetSelection.checks(dg.AssetCheckKey.from_user_string(check))
         return self._execute(chosen, partition)
 
     def check(self, asset: str, name: str) -> bool:
@@ -83,12 +88,14 @@ class StandIns:
         return story
 
     def do(self, asked: dict[str, set[str] | None]) -> None:
-        """What a tick asked for, each set of partitions in a run of its own."""
+        """What a tick asked for, each set of partitions in a run of its own; a check goes with its asset's run."""
         whole = [asset for asset, partitions in asked.items() if partitions is None]
-        for check in [asset for asset in whole if ":" in asset]:
+        checks = [check for check in whole if ":" in check]
+        beside = [check for check in checks if check.split(":")[0] in whole]
+        for check in set(checks) - set(beside):
             self.check(*check.split(":"))
         if assets := [asset for asset in whole if ":" not in asset]:
-            self.make(*assets)
+            self.make(*assets, watched_by=beside)
         for partition in sorted(set().union(*(p for p in asked.values() if p))):
             self.make(*(asset for asset, p in asked.items() if p and partition in p), partition=partition)
 

@@ -16,6 +16,7 @@ from betting_assets.defs.resources import Platform
 
 MARKETS = {"1x2", "over_under"}
 FEATURES = {"team_ratings", "team_form", "market_consensus", "match_features", "feature_definitions", "online_features"}
+FRESHNESS = {"online_features:match_strength_is_fresh", "online_features:match_market_is_fresh"}
 TRAINING = {"candidate_models", "model_evaluation", "champion_model"}
 DRIFT = "candidate_models:drift"
 SLOT = 6.0
@@ -57,7 +58,7 @@ def drift_fails(graph: StandIns) -> None:
 
 def test_features_follow_history_and_the_first_training_does_not_wait_for_a_slot(graph: StandIns) -> None:
     story = graph.follow()
-    assert story[0] == FEATURES
+    assert story[0] == FEATURES | FRESHNESS
     assert story[1] == {"training_set", *TRAINING}
     assert story[2] == {"match_odds_bento", "live_deployment"}
 

@@ -58,15 +58,15 @@ def test_a_view_that_is_no_longer_defined_goes_with_its_online_table(store: Feat
 
 def online_table(url: str, view: str) -> str | None:
     with connect(url) as connection:
-        row = connection.execute("SELECT to_regclass(%s)::text", [f"feast.betting_{view}_packed"]).fetchone()
+        row = connection.execute("SELECT to_regclass(%s)::text", [f'feast."betting:{view}"']).fetchone()
         return None if row is None else row[0]
 
 
 def test_a_lost_online_table_is_made_again(store: FeatureStore, database: str) -> None:
     with connect(database, autocommit=True) as connection:
-        connection.execute("DROP TABLE feast.betting_match_market_packed")
+        connection.execute('DROP TABLE feast."betting:match_market"')
     apply_definitions(store)
-    assert online_table(database, "match_market") == "feast.betting_match_market_packed"
+    assert online_table(database, "match_market") == 'feast."betting:match_market"'
 
 
 @pytest.mark.services

@@ -92,12 +92,12 @@ def test_a_window_without_a_time_zone_is_refused(store: FeatureStore) -> None:
 def test_a_failing_read_gives_its_connection_back(store: FeatureStore, database: str) -> None:
     write(database, ["a"], [FRIDAY])
     with connect(database, autocommit=True) as connection:
-        connection.execute("ALTER TABLE feast.betting_match_market_packed RENAME TO hidden")
+        connection.execute('ALTER TABLE feast."betting:match_market" RENAME TO hidden')
     for _ in range(store.config.online_store.max_conn + 1):
         with pytest.raises(psycopg.errors.UndefinedTable):
             online_features(store, "1x2", ["a"])
     with connect(database, autocommit=True) as connection:
-        connection.execute("ALTER TABLE feast.hidden RENAME TO betting_match_market_packed")
+        connection.execute('ALTER TABLE feast.hidden RENAME TO "betting:match_market"')
     assert len(online_features(store, "1x2", ["a"])) == 0
 
 

@@ -96,7 +96,7 @@ def test_when_the_offline_write_is_refused_nothing_is_served(
 
 def test_when_the_online_write_is_refused_nothing_is_landed(store: FeatureStore, database: str, ids: list[str]) -> None:
     with connect(database, autocommit=True) as connection:
-        connection.execute("ALTER TABLE feast.betting_match_market_packed ADD CHECK (event_us < 0) NOT VALID")
+        connection.execute('ALTER TABLE feast."betting:match_market" ADD CHECK (event_us < 0) NOT VALID')
     with pytest.raises(psycopg.errors.CheckViolation):
         push(store, "match_market", ticks(ids, 5))
     assert read_frame(database, "SELECT count(*) AS n FROM features.match_market")["n"][0] == len(ids)

@@ -21,6 +21,7 @@ NO_TELEMETRY = {
     "GX_ANALYTICS_ENABLED": "false",
     "FEAST_USAGE": "False",
     "DO_NOT_TRACK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Most of the packages report usage home by default; on a closed network that also stalls."""
 

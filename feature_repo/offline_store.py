@@ -28,7 +28,7 @@ from feast.utils import compute_non_entity_date_range
 from feature_repo.arrow_types import as_feast_types
 from feature_repo.entity_rows import ROW, EntityRows, QueriedRows, Span, entity_rows, require
 from feature_repo.offline_connection import offline_connection
-from feature_repo.offline_write import FILLED_BY_THE_DATABASE, write_rows
+from feature_repo.offline_write import MARKS, write_rows
 from feature_repo.point_in_time_query import View, copied, indexed, join_keys, point_in_time_query
 
 TIME = "event_timestamp"
@@ -95,10 +95,10 @@ class PointInTimePostgresOfflineStore(PostgreSQLOfflineStore):
     def get_table_column_names_and_types_from_data_source(
         self, config: RepoConfig, data_source: DataSource
     ) -> Iterable[tuple[str, str]]:
-        """The source's columns without those that the database fills in: Feast asks a push for every one of them."""
+        """The source's columns but those that a write sets by itself: Feast asks a push for every one of them."""
         used = {data_source.timestamp_field, data_source.created_timestamp_column}
         columns = super().get_table_column_names_and_types_from_data_source(config, data_source)
-        return [(name, kind) for name, kind in columns if name in used or name not in FILLED_BY_THE_DATABASE]
+        return [(name, kind) for name, kind in columns if name in used or name not in MARKS]
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from sqlalchemy import Column, Date, Integer, MetaData, SmallInteger, Table, Text
 
 from betting_assets.warehouse.arrow import FrameError
-from betting_assets.warehouse.bulk import TOUCHED, UpsertCounts, merge, stage, stage_name
-from betting_assets.warehouse.features import TYPES
+from betting_assets.warehouse.bulk import TOUCHED, UpsertCounts, delete_where, merge, stage, stage_name
+from betting_assets.warehouse.features import PUSHED, TYPES
 from feature_repo.entity_rows import quoted
 from feature_repo.offline_connection import offline_connection
 
 if TYPE_CHECKING:
     from adbc_driver_postgresql.dbapi import Connection as AdbcConnection
 
-FILLED_BY_THE_DATABASE = {TOUCHED}
-"""Columns that no writer needs to bring: the upsert sets the time of the last change."""
+MARKS = {TOUCHED, PUSHED}
+"""Columns that no writer brings: they are set to the time of the write."""
 
 _TYPES = TYPES | {"smallint": SmallInteger(), "integer": Integer(), "date": Date(), "character varying": Text()}
 _NULLABLE = {
@@ -64,7 +64,8 @@ def write_rows(store: PostgreSQLConfig, feature_view: FeatureView, rows: pa.Tabl
     table's unique index has it too, created time. Writing the same rows again changes nothing.
 
     A row replaces one of the same keys and event time unless its created time is older; in `rows` the same holds,
-    and of equals the last counts. Times without a zone are UTC. `updated_at` is set on rows that changed.
+    and of equals the last counts. Times without a zone are UTC. Rows that changed get a new `updated_at` and, where the
+    table has it, `pushed_at`, so that the next batch leaves them alone.
 
     Args:
         rows: Join keys, event time, created time if the source has one, and every feature of the view, in the names
@@ -79,12 +80,20 @@ def write_rows(store: PostgreSQLConfig, feature_view: FeatureView, rows: pa.Tabl
         target = _target(connection, feature_view)
         _check_columns(target, frame)
         keys = _conflict_keys(connection, target)
-        order = [target.created] if target.created else []
-        newest = frame.sort_values(order, kind="stable", na_position="first") if order else frame
-        stage(connection, target.table, newest.drop_duplicates(keys, keep="last"), keys)
-        if target.created and target.created not in keys:
-            _drop_stale(connection, target, keys)
-        return merge(connection, target.table, list(frame.columns), keys)
+        staged = _newest(frame, keys, target.created)
+        if PUSHED in target.table.columns:
+            staged = staged.assign(**{PUSHED: None})
+        stage(connection, target.table, staged, keys)
+        unchanged = _drop_known(connection, target, keys, list(frame.columns))
+        _mark(connection, target)
+        counts = merge(connection, target.table, list(staged.columns), keys)
+    return UpsertCounts(counts.inserted, counts.updated, unchanged)
+
+
+def _newest(frame: pd.DataFrame, keys: list[str], created: str | None) -> pd.DataFrame:
+    """One row of each key: by created time, then the last."""
+    ordered = frame.sort_values(created, kind="stable", na_position="first") if created else frame
+    return ordered.drop_duplicates(keys, keep="last")
 
 
 def _frame(rows: pa.Table) -> pd.DataFrame:
@@ -167,11 +176,24 @@ def _conflict_keys(connection: AdbcConnection, target: Target) -> list[str]:
     )
 
 
-def _drop_stale(connection: AdbcConnection, target: Target, keys: list[str]) -> None:
-    """Take out of the stage what the table has with a later created time; a missing one is the earliest."""
-    same = " AND ".join(f"s.{quoted(key)} = t.{quoted(key)}" for key in keys)
-    ours, theirs = (f"coalesce({alias}.{quoted(str(target.created))}, '-infinity')" for alias in "st")
+def _drop_known(connection: AdbcConnection, target: Target, keys: list[str], columns: list[str]) -> int:
+    """Take out of the stage what the table says already, and what it has with a later created time (a missing one is
+    the earliest); returns how many rows."""
     table = f"{quoted(str(target.table.schema))}.{quoted(target.table.name)}"
-    staged = f"pg_temp.{quoted(stage_name(target.table))}"
-    with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {staged} s USING {table} t WHERE {same} AND {ours} < {theirs}")  # noqa: S608
+    staged = Table(stage_name(target.table), MetaData(), schema="pg_temp")
+    same_key = " AND ".join(f"old.{quoted(key)} = t.{quoted(key)}" for key in keys)
+    new, old = (", ".join(f"{alias}.{quoted(column)}" for column in columns) for alias in ("t", "old"))
+    known = f"({new}) IS NOT DISTINCT FROM ({old})"
+    if PUSHED in target.table.columns:
+        known += f" AND old.{PUSHED} IS NOT NULL"
+    if target.created and target.created not in keys:
+        made = quoted(target.created)
+        known += f" OR coalesce(t.{made}, '-infinity') < coalesce(old.{made}, '-infinity')"
+    return delete_where(connection, staged, f"EXISTS (SELECT FROM {table} AS old WHERE {same_key} AND ({known}))")
+
+
+def _mark(connection: AdbcConnection, target: Target) -> None:
+    """What is still staged is a change: give it the time of the write."""
+    if PUSHED in target.table.columns:
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE pg_temp.{quoted(stage_name(target.table))} SET {PUSHED} = now()")  # noqa: S608

@@ -15,6 +15,18 @@ from pydantic import PositiveFloat
 
 Answer = TypeVar("Answer")
 
+BY_KEY = (
+    "plan_cache_mode=force_generic_plan",
+    "enable_seqscan=off",
+    "enable_bitmapscan=off",
+    "enable_hashjoin=off",
+    "enable_mergejoin=off",
+    "max_parallel_workers_per_gather=0",
+    "jit=off",
+)
+"""Every read is by key, through the index. Planned once: planning anew takes longer than reading; and not as it would
+look best while a table is still empty."""
+
 
 class PoolConfig(PostgreSQLConfig):
     """As Feast's PostgreSQL store is configured, and how long to wait. `conn_type` is ignored: always pooled."""
@@ -94,12 +106,11 @@ class _Lost(Exception):
 
 
 def _connection_options(config: PoolConfig) -> dict[str, Any]:
-    """Small reads by key want neither compilation nor parallel workers; a dead peer is noticed by TCP."""
+    """A dead peer is noticed by TCP."""
     options = _get_conn_kwargs(config)
     milliseconds = int(1000 * config.statement_timeout)
-    options["options"] += (
-        f" -c timezone=UTC -c jit=off -c max_parallel_workers_per_gather=0 -c statement_timeout={milliseconds}"
-    )
+    settings = (*BY_KEY, "timezone=UTC", f"statement_timeout={milliseconds}")
+    options["options"] += "".join(f" -c {setting}" for setting in settings)
     return options | {
         "autocommit": True,
         "prepare_threshold": 1,

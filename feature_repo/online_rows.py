@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type
 from numpy.typing import NDArray
 
-from feature_repo.online_sql import CLOCK, NEVER
+from feature_repo.online_sql import NEVER, ViewBytes
 from feature_repo.packing import INTEGERS, KINDS, MESSAGE, Block, Schema
 
 MICROSECOND = dt.timedelta(microseconds=1)
@@ -24,15 +24,15 @@ NOT_FOUND = FieldStatus.NOT_FOUND
 OUTSIDE_MAX_AGE = FieldStatus.OUTSIDE_MAX_AGE
 
 
-@dataclass
+@dataclass(frozen=True)
 class ViewRows:
     """What one view holds of n keys."""
 
-    times: list[int | None]
-    """Event time of each key's row, microseconds since 1970 UTC; None where there is no row."""
+    times: NDArray[np.int64]
+    """Event time of each key's row, microseconds since 1970 UTC; NEVER where there is no row."""
     statuses: NDArray[np.uint8]
     """FieldStatus of each key's row. An expired row has a time, and no values."""
-    blocks: list[tuple[Block, list[int]]] = field(default_factory=list)
+    blocks: list[tuple[Block, NDArray[np.intp]]]
     """The rows with values, by schema, and the keys that they belong to."""
 
     def messages(self, names: Sequence[str] | None) -> list[dict[str, ValueProto] | None]:
@@ -42,46 +42,31 @@ class ViewRows:
             there = [name for name in (block.schema.names if names is None else names) if name in block.schema.places]
             columns = [block.cells(block.schema.places[name]) for name in there]
             rows = zip(*columns, strict=True) if columns else iter([()] * len(places))
-            for place, row in zip(places, rows, strict=True):
+            for place, row in zip(places.tolist(), rows, strict=True):
                 answer[place] = dict(zip(there, row, strict=True))
         return answer
 
 
-def gather(
-    rows: Sequence[tuple[Any, ...]],
-    keys: Sequence[Sequence[bytes]],
-    ttls: Sequence[dt.timedelta | None],
-    schemas: Mapping[int, Schema],
-) -> tuple[int, list[ViewRows]]:
-    """Sort the rows of `online_sql.read_statement` by view and key.
-
-    Args:
-        keys: for each view the keys that it was asked for, each once.
-
-    Returns:
-        The store's time of the read, and for each view what it holds of its keys, in their order.
-    """
-    now = next(time for number, _, time, _, _ in rows if number == CLOCK)
-    oldest = [now - ttl // MICROSECOND if ttl else NEVER for ttl in ttls]
-    views = [ViewRows([None] * len(asked), np.full(len(asked), NOT_FOUND, np.uint8)) for asked in keys]
-    places = [{key: place for place, key in enumerate(asked)} for asked in keys]
-    values: list[dict[int, tuple[list[int], list[bytes]]]] = [{} for _ in keys]
-    for number, key, time, schema, value in rows:
-        if number == CLOCK:
-            continue
-        view, place = views[number], places[number][key]
-        view.times[place] = time
-        if time < oldest[number]:
-            view.statuses[place] = OUTSIDE_MAX_AGE
-            continue
-        there, packed = values[number].setdefault(schema, ([], []))
-        there.append(place)
-        packed.append(value)
-    for view, by_schema in zip(views, values, strict=True):
-        for schema, (there, packed) in by_schema.items():
-            view.blocks.append((Block(schemas[schema], packed), there))
-            view.statuses[there] = PRESENT
-    return now, views
+def view_rows(read: ViewBytes, now: int, ttl: dt.timedelta | None, schemas: Mapping[int, Schema]) -> ViewRows:
+    """The rows of one view by schema, without those that are older than `ttl` at `now` (microseconds)."""
+    times = np.frombuffer(read.times, ">i8").astype(np.int64)
+    oldest = now - ttl // MICROSECOND if ttl else NEVER + 1
+    statuses = np.where(times >= oldest, PRESENT, np.where(times == NEVER, NOT_FOUND, OUTSIDE_MAX_AGE)).astype(np.uint8)
+    live = statuses == PRESENT
+    lengths = np.frombuffer(read.lengths, ">i4").astype(np.int64)
+    ids = np.frombuffer(read.schemas, ">i8")
+    if live.all() and len(known := set(ids.tolist())) == 1:
+        block = Block(schemas[known.pop()], read.values, lengths)
+        return ViewRows(times, statuses, [(block, np.arange(len(times)))])
+    ends = lengths.cumsum()
+    starts = ends - lengths
+    blocks = []
+    for schema in np.unique(ids[live]).tolist():
+        places = np.flatnonzero(live & (ids == schema))
+        pairs = zip(starts[places].tolist(), ends[places].tolist(), strict=True)
+        data = b"".join([read.values[start:end] for start, end in pairs])
+        blocks.append((Block(schemas[schema], data, lengths[places]), places))
+    return ViewRows(times, statuses, blocks)
 
 
 @dataclass(frozen=True)
@@ -175,18 +160,18 @@ def as_columns(
         names=tuple(name for features in wanted for name in features.numbers),
         numbers=matrix,
         others=others,
-        event_times={features.view: _times(rows) for features, rows in zip(wanted, views, strict=True)},
+        event_times={f.view: rows.times.view("datetime64[us]") for f, rows in zip(wanted, views, strict=True)},
         statuses={features.view: rows.statuses for features, rows in zip(wanted, views, strict=True)},
         read_at=read_at,
     )
 
 
-def _fill(matrix: NDArray[np.float64], names: tuple[str, ...], block: Block, places: list[int]) -> None:
+def _fill(matrix: NDArray[np.float64], names: tuple[str, ...], block: Block, places: NDArray[np.intp]) -> None:
     """Write the block's numbers to their rows of `matrix` (n × names)."""
     layout = _layout(names, block.schema)
     if len(layout.floats):
         cells = np.where(block.present[:, layout.floats], block.floats[:, layout.floats], np.nan)
-        matrix[np.array(places)[:, None], layout.to_floats] = cells
+        matrix[places[:, None], layout.to_floats] = cells
     for to, place in layout.integers:
         matrix[places, to] = np.where(block.present[:, place], block.numbers(place), np.nan)
     for to, place in layout.messages:
@@ -230,8 +215,3 @@ def _objects(name: str, n: int, rows: ViewRows) -> NDArray[np.object_]:
 
 def _python(cell: ValueProto) -> Any:
     return cell.string_val if cell.HasField("string_val") else feast_value_type_to_python_type(cell)
-
-
-def _times(rows: ViewRows) -> NDArray[np.datetime64]:
-    """An int64 of -2**63 is NaT."""
-    return np.array([NEVER if time is None else time for time in rows.times], np.int64).view("datetime64[us]")

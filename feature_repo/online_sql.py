@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import psycopg
 from feast import FeatureView, RepoConfig
@@ -16,13 +18,9 @@ from feature_repo.packing import Schema
 
 SCHEMAS = "packed_schema"
 LONGEST = 63
-CLOCK = -1
-"""In place of the number of a view: the row that tells the store's time."""
-
-
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 NEVER = -(2**63)
-"""Created time of a row whose source has none: the earliest."""
+"""The earliest time: created time of a row whose source has none, event time of a row that is not there."""
 
 
 @dataclass(frozen=True)
@@ -153,23 +151,58 @@ def upsert_statement(db_schema: str, table: str) -> bytes:
 
 @lru_cache(maxsize=512)
 def read_statement(db_schema: str, tables: tuple[str, ...], clock: str) -> bytes:
-    """One statement for all views: (number of the view, key, event time, schema, value), and a row with the clock.
+    """One statement for all views: one row with the clock and four byte strings a view, see `ViewBytes`.
 
-    Parameters: for each table the keys, each once.
+    Its parameter is the keys, each once. One row of strings instead of a row for each key and view, because PostgreSQL
+    and the client would else spend most of the time on the cells of the answer.
     """
     named = [_named(db_schema, table) for table in tables]
     now: sql.Composable = sql.SQL("(extract(epoch FROM now()) * 1000000)::bigint")
     if clock == "data":
         newest = [sql.SQL("(SELECT max(event_us) FROM {})").format(name) for name in named]
         now = sql.SQL("least({}, {})").format(now, sql.SQL("greatest({})").format(sql.SQL(", ").join(newest)))
-    branches = [sql.SQL("SELECT {}::int, ''::bytea, {}, 0::bigint, ''::bytea").format(sql.Literal(CLOCK), now)]
-    branches += [
-        sql.SQL("SELECT {}::int, entity_key, event_us, schema_id, value FROM {} WHERE entity_key = ANY(%b)").format(
-            sql.Literal(number), name
-        )
+    strings = [
+        sql.SQL(
+            "string_agg(int8send(coalesce({v}.event_us, {never})), '' ORDER BY place),"
+            " string_agg(int8send(coalesce({v}.schema_id, 0)), '' ORDER BY place),"
+            " string_agg(int4send(coalesce(length({v}.value), 0)), '' ORDER BY place),"
+            " string_agg({v}.value, '' ORDER BY place)"
+        ).format(v=sql.Identifier(f"v{number}"), never=sql.Literal(NEVER))
+        for number in range(len(named))
+    ]
+    joins = [
+        sql.SQL("LEFT JOIN {} {v} ON {v}.entity_key = k.key").format(name, v=sql.Identifier(f"v{number}"))
         for number, name in enumerate(named)
     ]
-    return sql.SQL(" UNION ALL ").join(branches).as_bytes()
+    return (
+        sql.SQL("SELECT {}, {} FROM unnest(%b::bytea[]) WITH ORDINALITY AS k(key, place) {}")
+        .format(now, sql.SQL(", ").join(strings), sql.SQL(" ").join(joins))
+        .as_bytes()
+    )
+
+
+@dataclass(frozen=True)
+class ViewBytes:
+    """What `read_statement` says of one view, for each key in order."""
+
+    times: bytes
+    """Event times, int64 big-endian; NEVER where there is no row."""
+    schemas: bytes
+    """Schemas, int64 big-endian; 0 where there is no row."""
+    lengths: bytes
+    """Bytes of each value, int32 big-endian; 0 where there is no row."""
+    values: bytes
+    """The values one after the other."""
+
+    def ids(self) -> set[int]:
+        """The schemas of the rows."""
+        return set(struct.unpack(f">{len(self.schemas) // 8}q", self.schemas)) - {0}
+
+
+def view_bytes(row: Sequence[Any]) -> tuple[int, list[ViewBytes]]:
+    """The clock (microseconds) and what is said of each view."""
+    cells = [cell or b"" for cell in row[1:]]
+    return row[0], [ViewBytes(*cells[first : first + 4]) for first in range(0, len(cells), 4)]
 
 
 def read_schemas(connection: psycopg.Connection, db_schema: str, ids: Sequence[int]) -> Mapping[int, Schema]:

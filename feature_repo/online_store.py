@@ -28,6 +28,7 @@ from feast import Entity, FeatureView, RepoConfig, utils
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
+from feast.online_response import OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
@@ -35,9 +36,9 @@ from psycopg.types.json import Jsonb
 
 from feature_repo import online_sql
 from feature_repo.online_pool import Answer, OnlinePool, PoolConfig
-from feature_repo.online_response import fill_response
-from feature_repo.online_rows import OnlineRows, ViewRows, Wanted, as_columns, gather
-from feature_repo.online_sql import NEVER, PackedRow, microseconds, moment
+from feature_repo.online_response import PackedResponse, fill_response
+from feature_repo.online_rows import OnlineRows, ViewRows, Wanted, as_columns, view_rows
+from feature_repo.online_sql import NEVER, PackedRow, ViewBytes, microseconds, moment
 from feature_repo.packed_frame import key_bytes, packed_rows, text_keys
 from feature_repo.packing import KINDS, Schema, pack_messages
 
@@ -125,8 +126,8 @@ class PackedPostgresOnlineStore(OnlineStore):
         """
         keys = [_key(config, key) for key in entity_keys]
         distinct = list(dict.fromkeys(keys))
-        _, (rows,) = self._read(config, [table], [distinct])
-        times = [None if time is None else moment(time) for time in rows.times]
+        _, (rows,) = self._ask(config, self._query(config, [table]), distinct)
+        times = [None if time == NEVER else moment(time) for time in rows.times.tolist()]
         found = dict(zip(distinct, zip(times, rows.messages(requested_features or None), strict=True), strict=True))
         return [found[key] for key in keys]
 
@@ -166,7 +167,7 @@ class PackedPostgresOnlineStore(OnlineStore):
 
         def read(keys: Sequence[str | int]) -> OnlineRows:
             distinct = list(dict.fromkeys(keys))
-            now, rows = self._ask(config, query, [key_bytes(views[0], distinct)] * len(views))
+            now, rows = self._ask(config, query, key_bytes(views[0], distinct))
             answer = as_columns(distinct, features, rows, moment(now))
             if len(distinct) == len(keys):
                 return answer
@@ -208,28 +209,35 @@ class PackedPostgresOnlineStore(OnlineStore):
     ) -> None:
         """Feast's hook for stores that read all views at once."""
         asked = _Asked(config, join_key_values, entity_name_to_join_key_map)
-        entities = [asked.of(view) for view, _ in grouped_refs]
-        _, read = self._read(config, [view for view, _ in grouped_refs], [keys for keys, _, _ in entities])
-        for (view, names), (_, places, length), rows in zip(grouped_refs, entities, read, strict=True):
+        views = [view for view, _ in grouped_refs]
+        read: dict[int, ViewRows] = {}
+        for numbers in asked.alike(views):
+            together = [views[number] for number in numbers]
+            _, rows = self._ask(config, self._query(config, together), asked.of(together[0]).keys)
+            read |= dict(zip(numbers, rows, strict=True))
+        for number, (view, names) in enumerate(grouped_refs):
+            entities = asked.of(view)
             fill_response(
                 online_features_response,
                 view,
                 names,
-                rows,
-                places,
-                length,
+                read[number],
+                entities.places,
+                entities.length,
                 full_feature_names,
                 include_feature_view_version_metadata,
             )
 
+    def get_online_features(self, *args: Any, **kwargs: Any) -> OnlineResponse:
+        answer = super().get_online_features(*args, **kwargs)
+        return PackedResponse(answer.proto, answer._feature_types)
+
+    async def get_online_features_async(self, *args: Any, **kwargs: Any) -> OnlineResponse:
+        answer = await super().get_online_features_async(*args, **kwargs)
+        return PackedResponse(answer.proto, answer._feature_types)
+
     async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
         await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
-
-    def _read(
-        self, config: RepoConfig, views: Sequence[FeatureView], keys: Sequence[list[bytes]]
-    ) -> tuple[int, list[ViewRows]]:
-        """The store's time, and what each view holds of its keys."""
-        return self._ask(config, self._query(config, views), keys)
 
     def _query(self, config: RepoConfig, views: Sequence[FeatureView]) -> _Query:
         options = config.online_store
@@ -237,14 +245,18 @@ class PackedPostgresOnlineStore(OnlineStore):
         statement = online_sql.read_statement(options.db_schema, tables, options.clock)
         return _Query(statement, tuple(getattr(view, "ttl", None) for view in views))
 
-    def _ask(self, config: RepoConfig, query: _Query, keys: Sequence[list[bytes]]) -> tuple[int, list[ViewRows]]:
-        def work(connection: psycopg.Connection) -> tuple[Sequence[tuple[Any, ...]], Mapping[int, Schema]]:
-            rows = connection.execute(query.statement, keys, binary=True).fetchall()
-            ids = {row[3] for row in rows if row[0] != online_sql.CLOCK}
-            return rows, self._known(connection, config.online_store.db_schema, ids)
+    def _ask(self, config: RepoConfig, query: _Query, keys: list[bytes]) -> tuple[int, list[ViewRows]]:
+        """The store's time, and what each view holds of these keys, each given once."""
 
-        rows, schemas = self.run(config, work)
-        return gather(rows, keys, query.ttls, schemas)
+        def work(connection: psycopg.Connection) -> tuple[int, list[ViewBytes], Mapping[int, Schema]]:
+            row = connection.execute(query.statement, [keys], binary=True).fetchone()
+            assert row is not None, "an aggregate has one row"
+            now, views = online_sql.view_bytes(row)
+            ids = {number for view in views for number in view.ids()}
+            return now, views, self._known(connection, config.online_store.db_schema, ids)
+
+        now, views, schemas = self.run(config, work)
+        return now, [view_rows(view, now, ttl, schemas) for view, ttl in zip(views, query.ttls, strict=True)]
 
     def _known(self, connection: psycopg.Connection, db_schema: str, ids: set[int]) -> Mapping[int, Schema]:
         """The schemas of rows. An id is a hash of its schema's content, so what is known stays true."""
@@ -312,6 +324,16 @@ def _key(config: RepoConfig, key: EntityKeyProto) -> bytes:
     return serialize_entity_key(key, entity_key_serialization_version=config.entity_key_serialization_version)
 
 
+@dataclass(frozen=True)
+class _Entities:
+    keys: list[bytes]
+    """Serialized, each once."""
+    places: Sequence[Sequence[int]]
+    """Of each key, its places in the answer."""
+    length: int
+    """Of the answer."""
+
+
 class _Asked:
     """The distinct entities of a read, worked out once for all views with the same join keys."""
 
@@ -319,17 +341,34 @@ class _Asked:
         self._config = config
         self._values = join_key_values
         self._join_keys = join_keys
-        self._known: dict[Any, tuple[list[bytes], Sequence[Sequence[int]], int]] = {}
+        self._known: dict[Any, _Entities] = {}
 
-    def of(self, view: FeatureView) -> tuple[list[bytes], Sequence[Sequence[int]], int]:
-        """Serialized keys, for each its places in the answer, and the length of the answer."""
-        alike = tuple(view.join_keys), tuple(sorted(view.projection.join_key_map.items()))
-        if alike not in self._known:
-            rows, places, length = utils._get_unique_entities(view, self._values, self._join_keys)
-            self._known[alike] = self._serialized(rows), places, length
-        return self._known[alike]
+    def alike(self, views: Sequence[FeatureView]) -> list[list[int]]:
+        """The numbers of the views by their join keys: those of a group are read together."""
+        groups: dict[Any, list[int]] = {}
+        for number, view in enumerate(views):
+            groups.setdefault(self._join(view), []).append(number)
+        return list(groups.values())
 
-    def _serialized(self, rows: Sequence[Mapping[str, ValueProto]]) -> list[bytes]:
-        if all(len(row) == 1 and next(iter(row.values())).HasField("string_val") for row in rows):
-            return [text_keys(name, [value.string_val])[0] for row in rows for name, value in row.items()]
-        return [_key(self._config, key) for key in utils._get_entity_key_protos(rows)]
+    def of(self, view: FeatureView) -> _Entities:
+        join = self._join(view)
+        if join not in self._known:
+            self._known[join] = self._texts(view) or self._any(view)
+        return self._known[join]
+
+    def _join(self, view: FeatureView) -> Any:
+        return tuple(view.join_keys), tuple(sorted(view.projection.join_key_map.items()))
+
+    def _texts(self, view: FeatureView) -> _Entities | None:
+        """The entities of a view with one text key, without Feast's detour; None for any other."""
+        values = self._values.get(view.join_keys[0]) if len(view.join_keys) == 1 else None
+        if not values or view.projection.join_key_map or not all(value.HasField("string_val") for value in values):
+            return None
+        places: dict[str, list[int]] = {}
+        for place, value in enumerate(values):
+            places.setdefault(value.string_val, []).append(place)
+        return _Entities(text_keys(view.join_keys[0], list(places)), list(places.values()), len(values))
+
+    def _any(self, view: FeatureView) -> _Entities:
+        rows, places, length = utils._get_unique_entities(view, self._values, self._join_keys)
+        return _Entities([_key(self._config, key) for key in utils._get_entity_key_protos(rows)], places, length)

@@ -131,7 +131,9 @@ def read_features(store: FeatureStore, wanted: Mapping[str, Sequence[str]], matc
 
 def feature_view(store: FeatureStore, name: str) -> FeatureView:
     """A view as it is in the registry. Raises NotAppliedError."""
-    view: FeatureView = _ask(store, name, lambda: store.registry.get_feature_view(name, store.project, allow_cache=True))
+    view: FeatureView = _ask(
+        store, name, lambda: store.registry.get_feature_view(name, store.project, allow_cache=True)
+    )
     return view
 
 

@@ -150,20 +150,30 @@ class Block:
     """Packed rows of one schema, read a column at a time. Shapes: n rows.
 
     Args:
-        values: packed rows, n.
+        data: the rows one after the other.
+        lengths: bytes of each row, n.
+
+    Raises:
+        ValueError: a row is shorter than its schema says.
     """
 
-    def __init__(self, schema: Schema, values: Sequence[bytes]) -> None:
+    def __init__(self, schema: Schema, data: bytes, lengths: NDArray[np.integer[Any]]) -> None:
         self.schema = schema
-        width, n = schema.width, len(values)
-        self._values = values
-        only_fixed = len(schema.names) == schema.fixed
-        joined = b"".join(values) if only_fixed else b"".join([value[:width] for value in values])
-        if len(joined) != n * width:
-            raise ValueError(
-                f"a packed row is shorter than the {width} bytes of its schema: materialize the view again"
-            )
-        self._bytes = np.frombuffer(joined, np.uint8).reshape(n, width)
+        self._data = data
+        self._ends = lengths.cumsum()
+        self._lengths = lengths
+        if lengths.min(initial=schema.width) < schema.width:
+            raise ValueError(f"a packed row is shorter than the {schema.width} bytes of its schema: materialize again")
+
+    @cached_property
+    def _bytes(self) -> NDArray[np.uint8]:
+        """n × width: the part of fixed width."""
+        width, n = self.schema.width, len(self._lengths)
+        if len(self._data) == n * width:
+            return np.frombuffer(self._data, np.uint8).reshape(n, width)
+        starts = (self._ends - self._lengths).tolist()
+        joined = b"".join([self._data[start : start + width] for start in starts])
+        return np.frombuffer(joined, np.uint8).reshape(n, width)
 
     @cached_property
     def present(self) -> NDArray[np.bool_]:
@@ -187,7 +197,9 @@ class Block:
     @cached_property
     def messages(self) -> list[Any]:
         """n rows of the features that have no fixed width, as feast messages."""
-        return [RepeatedValue.FromString(value[self.schema.width :]).val for value in self._values]
+        starts, ends = self._ends - self._lengths + self.schema.width, self._ends
+        pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [RepeatedValue.FromString(self._data[start:end]).val for start, end in pairs]
 
     def numbers(self, place: int) -> NDArray[Any]:
         """The cells of a feature of fixed width, float64 or int64; 0 where null."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import struct
 from typing import Any
 
 import numpy as np
 import pytest
 from feast import Entity, FeatureView, Field, FileSource, utils
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
+from feast.online_response import OnlineResponse
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import DoubleList, Value
 from feast.types import Array, Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
@@ -17,9 +19,9 @@ from feast.value_type import ValueType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.online_response import fill_response
-from feature_repo.online_rows import gather
-from feature_repo.online_sql import CLOCK, microseconds, moment
+from feature_repo.online_response import PackedResponse, fill_response
+from feature_repo.online_rows import Wanted, as_columns, view_rows
+from feature_repo.online_sql import NEVER, ViewBytes, microseconds, moment
 from feature_repo.packed_frame import key_bytes
 from feature_repo.packing import KINDS, NULL, Block, Schema, pack_messages
 
@@ -58,7 +60,7 @@ def same(one: Value, other: Value) -> bool:
 
 
 def unpacked(schema: Schema, values: list[bytes]) -> list[dict[str, Value]]:
-    block = Block(schema, values)
+    block = Block(schema, b"".join(values), np.array([len(value) for value in values], np.int64))
     columns = {name: block.cells(place) for name, place in schema.places.items()}
     return [{name: cells[i] for name, cells in columns.items()} for i in range(len(values))]
 
@@ -90,7 +92,7 @@ def test_a_schema_with_another_name_or_type_has_another_id() -> None:
 def test_a_value_that_is_too_short_for_its_schema_is_refused() -> None:
     schema, (value,) = pack_messages([{"d1": Value(double_val=1.0), "d2": NULL}], DECLARED)
     with pytest.raises(ValueError, match="shorter than the 17 bytes of its schema"):
-        Block(schema, [value[:-1]])
+        Block(schema, value[:-1], np.array([len(value) - 1]))
 
 
 @given(st.datetimes(timezones=st.just(dt.UTC)))
@@ -126,71 +128,96 @@ def test_keys_of_other_types_are_refused_with_the_way_out() -> None:
         key_bytes(view(ValueType.INT32), [1])
 
 
+NOW = 10**15
+Stored = tuple[ViewBytes, dict[int, Schema], int]
+
+
+def as_bytes(rows: list[tuple[int, int, bytes]]) -> ViewBytes:
+    """What PostgreSQL says of rows of (time, schema, value)."""
+    times, ids, values = zip(*rows, strict=True)
+    sizes = [len(value) for value in values]
+    n = len(rows)
+    return ViewBytes(
+        struct.pack(f">{n}q", *times), struct.pack(f">{n}q", *ids), struct.pack(f">{n}i", *sizes), b"".join(values)
+    )
+
+
 @st.composite
-def stored(draw: st.DrawFn) -> tuple[list[tuple[Any, ...]], dict[int, Schema], int]:
-    """Rows as PostgreSQL returns them, of two schemas, for some of up to eight keys."""
+def stored(draw: st.DrawFn) -> Stored:
+    """One to eight keys, with rows of two schemas or none."""
     n = draw(st.integers(1, 8))
     new = draw(st.lists(st.fixed_dictionaries({k: NULLS | c for k, c in CELLS.items()}), min_size=n, max_size=n))
-    old = [{name: row[name] for name in ("d1", "s", "i8")} for row in new]
-    schemas, rows = {}, [(CLOCK, b"", 10**15, 0, b"")]
-    for key in draw(st.permutations(range(n))):
-        kind = draw(st.sampled_from(["new", "old", "absent"]))
+    only_doubles = draw(st.booleans())
+    schemas, rows = {}, []
+    for cells in new:
+        kind = draw(st.sampled_from(["new", "new", "old", "absent"]))
         if kind == "absent":
+            rows.append((NEVER, 0, b""))
             continue
-        schema, (value,) = pack_messages([(new if kind == "new" else old)[key]], DECLARED)
+        kept = ("d1", "d2") if only_doubles else ("d1", "s", "i8") if kind == "old" else tuple(TYPES)
+        schema, (value,) = pack_messages([{name: cells[name] for name in kept}], DECLARED)
         schemas[schema.id] = schema
-        rows.append((0, str(key).encode(), draw(st.integers(0, 10**15)), schema.id, value))
-    return rows, schemas, n
+        rows.append((draw(st.integers(0, NOW) | st.integers(-NOW, 2**57)), schema.id, value))
+    return as_bytes(rows), schemas, n
 
 
 @given(stored(), st.booleans(), st.randoms(use_true_random=False))
-def test_the_answer_is_the_one_that_feast_would_make(
-    read: tuple[list[tuple[Any, ...]], dict[int, Schema], int], full: bool, random: Any
-) -> None:
-    rows, schemas, n = read
+def test_the_answer_is_the_one_that_feast_would_make(read: Stored, full: bool, random: Any) -> None:
+    data, schemas, n = read
     asked = [random.randrange(n) for _ in range(random.randint(n, 2 * n))] + list(range(n))
     places = [[place for place, key in enumerate(asked) if key == wanted] for wanted in range(n)]
-    _, (found,) = gather(rows, [[str(key).encode() for key in range(n)]], [None], schemas)
+    found = view_rows(data, NOW, None, schemas)
     names = ["s", "d2", "d1", "never", "list", "i8", "b"]
-    times = [None if time is None else moment(time).replace(tzinfo=None) for time in found.times]
+    times = [None if time == NEVER else moment(time).replace(tzinfo=None) for time in found.times.tolist()]
     expected, answer = GetOnlineFeaturesResponse(), GetOnlineFeaturesResponse()
     messages = list(zip(times, found.messages(names), strict=True))
     utils._populate_response_from_feature_data(names, messages, places, expected, full, view(), len(asked), True)
     fill_response(answer, view(), names, found, places, len(asked), full, True)
     assert answer.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+    types = {name: kind.to_value_type() for name, kind in TYPES.items()}
+    assert repr(PackedResponse(answer, types).to_dict(True)) == repr(OnlineResponse(expected, types).to_dict(True))
 
 
 @given(stored())
-def test_an_expired_row_answers_its_time_and_nulls_outside_max_age(
-    read: tuple[list[tuple[Any, ...]], dict[int, Schema], int],
-) -> None:
-    rows, schemas, n = read
-    ttl = dt.timedelta(microseconds=5 * 10**14)
-    now, (found,) = gather(rows, [[str(key).encode() for key in range(n)]], [ttl], schemas)
+def test_an_expired_row_answers_its_time_and_nulls_outside_max_age(read: Stored) -> None:
+    data, schemas, n = read
+    ttl = dt.timedelta(microseconds=NOW // 2)
+    found = view_rows(data, NOW, ttl, schemas)
     answer = GetOnlineFeaturesResponse()
     fill_response(answer, view(), ["d1", "s"], found, [[i] for i in range(n)], n, False, False)
-    for i, time in enumerate(found.times):
-        for vector in answer.results:
-            if time is None:
-                assert vector.statuses[i] == 3
-            elif time < now - 5 * 10**14:
-                assert vector.statuses[i] == 4
-                assert same(vector.values[i], NULL)
-                assert vector.event_timestamps[i].ToMicroseconds() == time
-            else:
-                assert vector.statuses[i] == 1
+    for i, time in enumerate(found.times.tolist()):
+        (vector, _) = answer.results
+        if time == NEVER:
+            assert vector.statuses[i] == FieldStatus.NOT_FOUND
+        elif time < NOW - NOW // 2:
+            assert vector.statuses[i] == FieldStatus.OUTSIDE_MAX_AGE
+            assert same(vector.values[i], NULL)
+            assert vector.event_timestamps[i].ToMicroseconds() == time
+        else:
+            assert vector.statuses[i] == FieldStatus.PRESENT
 
 
 def test_numbers_of_an_old_schema_are_nan_where_the_feature_is_new() -> None:
-    from feature_repo.online_rows import Wanted, as_columns
-
     new = pack_messages([{"d1": Value(double_val=1.5), "i8": Value(int64_val=7), "b": Value(bool_val=True)}], DECLARED)
     old = pack_messages([{"i8": Value(int64_val=9)}], DECLARED)
-    rows = [(CLOCK, b"", 100, 0, b""), (0, b"x", 3, old[0].id, old[1][0]), (0, b"y", 5, new[0].id, new[1][0])]
-    _, views = gather(rows, [[b"y", b"z", b"x"]], [None], {new[0].id: new[0], old[0].id: old[0]})
-    table = as_columns(["y", "z", "x"], [Wanted.of(view(), ["b", "d1", "s", "i8"])], views, moment(100))
+    data = as_bytes([(5, new[0].id, new[1][0]), (NEVER, 0, b""), (3, old[0].id, old[1][0])])
+    found = view_rows(data, 100, None, {new[0].id: new[0], old[0].id: old[0]})
+    table = as_columns(["y", "z", "x"], [Wanted.of(view(), ["b", "d1", "s", "i8"])], [found], moment(100))
     assert table.names == ("b", "d1", "i8")
     np.testing.assert_array_equal(table.numbers, [[1, 1.5, 7], [np.nan] * 3, [np.nan, np.nan, 9]])
     assert list(table.others["s"]) == [None, None, None]
     np.testing.assert_array_equal(table.ages()["invented"], [95e-6, np.nan, 97e-6])
     assert table.absent().tolist() == [False, True, False]
+
+
+def test_a_row_without_any_feature_has_a_time_and_no_values() -> None:
+    empty = Schema.of({})
+    found = view_rows(as_bytes([(5, empty.id, b"")]), 100, None, {empty.id: empty})
+    assert found.messages(None) == [{}]
+    assert found.times.tolist() == [5]
+
+
+def test_asking_for_no_key_answers_nothing() -> None:
+    found = view_rows(ViewBytes(b"", b"", b"", b""), 100, None, {})
+    assert found.messages(None) == []
+    assert as_columns([], [Wanted.of(view(), ["d1", "s"])], [found], moment(100)).numbers.shape == (0, 1)

@@ -27,7 +27,8 @@ TTL = dt.timedelta(hours=3)
 TABLES = """
 CREATE SCHEMA features;
 CREATE TABLE features.price (match_id text, event_timestamp timestamptz, created timestamptz,
-    home double precision, book text, open boolean, bets bigint, updated_at timestamptz NOT NULL DEFAULT now());
+    home double precision, book text, open boolean, bets bigint, updated_at timestamptz NOT NULL DEFAULT now(),
+    pushed_at timestamptz);
 CREATE UNIQUE INDEX ON features.price (match_id, event_timestamp, created);
 CREATE TABLE features.form (team integer, "At" timestamptz, "Goals" double precision);
 CREATE TABLE features.standing (league text, round text, event_timestamp timestamptz, points bigint,

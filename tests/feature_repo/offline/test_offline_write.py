@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
@@ -17,6 +19,7 @@ from invented_offline import HOUR, NOON, OURS, open_store
 
 from betting_assets.warehouse.arrow import FrameError
 from betting_assets.warehouse.database import connect
+from betting_assets.warehouse.features import write_feature_table
 from feature_repo.offline_connection import OfflineStoreError
 from feature_repo.offline_write import write_rows
 from feature_repo.operations import point_in_time
@@ -41,7 +44,8 @@ def stored(url: str, columns: str = "match_id, event_timestamp, home") -> list[t
 
 def write(store: FeatureStore, frame: pd.DataFrame, view: str = "price") -> Any:
     feature_view = store.get_feature_view(view)
-    return write_rows(store.config.offline_store, feature_view, pa.Table.from_pandas(frame, preserve_index=False))
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)  # as a compute engine's
+    return write_rows(store.config.offline_store, feature_view, table)
 
 
 def test_a_push_lands_online_and_offline(url: str, ours: FeatureStore) -> None:
@@ -73,6 +77,23 @@ def test_writing_the_same_rows_again_changes_nothing(url: str, ours: FeatureStor
     before = stored(url, "match_id, event_timestamp, updated_at, ctid::text")
     assert write(ours, rows(1.5, 2.5)).unchanged == 2
     assert stored(url, "match_id, event_timestamp, updated_at, ctid::text") == before
+
+
+def test_the_next_batch_leaves_written_rows_alone(store: FeatureStore, database: str) -> None:
+    write_features(database, ["a", "b"], [FRIDAY, FRIDAY])
+    pushed = feature_rows("match_strength", ["a"], [FRIDAY + HOUR], seed=9)
+    store.write_to_offline_store("match_strength", pushed, allow_registry_cache=False)
+    batch = feature_rows("match_strength", ["b"], [FRIDAY])
+    assert write_feature_table(database, "match_strength", batch, replace=True).deleted == 1
+    joined = point_in_time(store, "1x2", pushed[["match_id", "event_timestamp"]])
+    assert joined["league"].notna().all()
+
+
+def test_a_row_of_the_batch_is_marked_when_a_write_says_the_same(store: FeatureStore, database: str) -> None:
+    batch = write_features(database, ["a"], [FRIDAY])["match_strength"]
+    store.write_to_offline_store("match_strength", batch, allow_registry_cache=False)
+    with connect(database) as connection:
+        assert connection.execute("SELECT count(pushed_at) FROM features.match_strength").fetchone() == (1,)
 
 
 def test_integers_and_missing_values_are_kept_exactly(url: str, ours: FeatureStore) -> None:
@@ -145,6 +166,24 @@ def test_writers_of_the_same_rows_neither_deadlock_nor_lose_the_newest(
         thread.join()
     assert failed == []
     assert {home for *_, home in stored(url)} == {39.0}
+
+
+@pytest.mark.usefixtures("one_row_a_time")
+def test_a_write_waits_for_another_that_has_not_ended(url: str, ours: FeatureStore) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with connect(url) as other, connect(url, autocommit=True) as watch, ThreadPoolExecutor(1) as thread:
+        other.execute("SELECT pg_advisory_xact_lock(hashtext('features.price'))")
+        values = ("a", NOON, NOON + HOUR, 2.5)
+        other.execute(
+            "INSERT INTO features.price (match_id, event_timestamp, created, home) VALUES (%s,%s,%s,%s)", values
+        )
+        stale = thread.submit(write, ours, rows(1.5))
+        while watch.execute(waiting).fetchone() == (0,):
+            assert not stale.done()
+            time.sleep(0.05)
+        other.commit()
+        stale.result()
+    assert stored(url)[0][2] == 2.5
 
 
 def test_one_bad_cell_keeps_the_whole_write_out(url: str, ours: FeatureStore) -> None:

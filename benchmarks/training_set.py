@@ -5,8 +5,7 @@ python benchmarks/training_set.py [--quick] [--json FILE]
 Three histories in embedded PostgreSQL: `once`, one row a match and view, each match asked for once; `ticks`, 12 rows a
 match within two days, each match asked for ten times; and `ticks, no index`, where ours first makes an indexed copy.
 The views live 30 days. Every join runs in a process of its own, whose peak memory (VmHWM) is given; seconds are those
-of `get_historical_features(...).to_df()` without the start of the process. Where Feast's own ran, its answers are
-compared with ours row by row. At 200,000 rows it does not run here: it takes minutes.
+of `get_historical_features(...).to_df()` without the start of the process. The answers of both are compared row by row.
 
 How the join was chosen: two cores, PostgreSQL 18, 200,000 rows × 60 features, the query alone, `once` and `ticks`:
 a lateral subquery a view in the order of the keys 3.5 s and 5.1 s; the same in the order of the question 5.8 s and
@@ -15,6 +14,7 @@ a lateral subquery a view in the order of the keys 3.5 s and 5.1 s; the same in 
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -139,7 +139,7 @@ def compared(folder: Path) -> str:
     return "same"
 
 
-def measure(server: str, history: History, rows: int, number: int, kinds: list[str]) -> list[dict[str, Any]]:
+def measure(server: str, history: History, rows: int, number: int) -> list[dict[str, Any]]:
     with connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE bench_{number}")
     url, matches = with_database(server, f"bench_{number}"), rows // history.questions
@@ -147,30 +147,29 @@ def measure(server: str, history: History, rows: int, number: int, kinds: list[s
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         questions(history, matches).to_parquet(folder / "questions.parquet")
-        costs = [{"history": history.name, "store": kind, **run(kind, url, folder)} for kind in kinds]
-        answers = compared(folder) if len(kinds) == len(STORES) else ""
+        costs = [{"history": history.name, "store": kind, **run(kind, url, folder)} for kind in STORES]
+        answers = compared(folder)
     with connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE bench_{number} WITH (FORCE)")
     return [cost | {"answers": answers} for cost in costs]
 
 
 def main() -> None:
-    given = arguments(__doc__, "20,000 rows only, under two minutes").parse_args()
+    given = arguments(__doc__, "20,000 rows only, under a minute").parse_args()
     where, results = print_machine(), []
     print(f"{'history':<16} {'store':<6} {'rows':>8} {'seconds':>8} {'peak MB':>8}  answers")
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)  # for the server's own user, when root runs this
         with EmbeddedPostgres(Path(home) / "postgres") as server:
-            sizes = [(20_000, list(STORES))] + ([] if given.quick else [(200_000, ["ours"])])
-            plan = [(history, *size) for size in sizes for history in HISTORIES]
-            for number, (history, rows, kinds) in enumerate(plan):
-                for row in measure(server.url, history, rows, number, kinds):
+            sizes = [20_000] if given.quick else [20_000, 200_000]
+            for number, (rows, history) in enumerate(itertools.product(sizes, HISTORIES)):
+                for row in measure(server.url, history, rows, number):
                     results.append(row)
                     print(
                         f"{row['history']:<16} {row['store']:<6} {row['rows']:>8,} {row['seconds']:>8.2f} "
                         f"{row['peak_mb']:>8.0f}  {row['answers']}"
                     )
-    largest = [row for row in results if row["rows"] == 200_000]
+    largest = [row for row in results if row["store"] == "ours" and row["rows"] == 200_000]
     reached = all(row["seconds"] <= TARGET_SECONDS and row["peak_mb"] <= TARGET_MB for row in largest)
     if largest:
         print(f"target of {TARGET_SECONDS:.0f} s and {TARGET_MB} MB {'reached' if reached else 'missed'}")

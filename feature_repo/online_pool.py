@@ -13,7 +13,7 @@ from feast.infra.utils.postgres.postgres_config import PostgreSQLConfig
 from psycopg_pool import ConnectionPool
 from pydantic import PositiveFloat
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 BY_KEY = (
     "plan_cache_mode=force_generic_plan",
@@ -44,7 +44,7 @@ class OnlinePool:
         self._pool: ConnectionPool | None = None
         self._opening = threading.Lock()
 
-    def run(self, config: PoolConfig, work: Callable[[psycopg.Connection], Answer]) -> Answer:
+    def run(self, config: PoolConfig, work: Callable[[psycopg.Connection], Result]) -> Result:
         """`work` with a connection in autocommit; once more if the connection was lost on the way.
 
         `work` must be such that doing it twice is doing it once.
@@ -61,7 +61,7 @@ class OnlinePool:
         except _Lost as lost:
             raise lost.error from None
 
-    def _once(self, config: PoolConfig, work: Callable[[psycopg.Connection], Answer]) -> Answer:
+    def _once(self, config: PoolConfig, work: Callable[[psycopg.Connection], Result]) -> Result:
         pool = self._open(config)
         connection = pool.getconn()
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from feature_repo.online_rows import NOT_FOUND, PRESENT, ViewRows
 from feature_repo.online_sql import NEVER
-from feature_repo.packing import NULL, serialized_doubles
+from feature_repo.packing import NULL, Schema, serialized_doubles
 
 FeatureVector = GetOnlineFeaturesResponse.FeatureVector
 SHIFTS = np.arange(0, 35, 7)
@@ -40,41 +42,58 @@ class PackedResponse(OnlineResponse):
         return answer
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one view adds to the answer."""
+
+    view: FeatureView
+    names: Sequence[str]
+    rows: ViewRows
+
+
 def fill_response(
     response: GetOnlineFeaturesResponse,
-    view: FeatureView,
-    names: Sequence[str],
-    rows: ViewRows,
+    parts: Sequence[Part],
     asked_at: Sequence[Sequence[int]],
     asked: int,
     full_feature_names: bool,
     with_version: bool,
 ) -> None:
-    """Append the features of one view to Feast's answer.
+    """Append the features of views that were asked for the same keys to Feast's answer.
 
     Args:
-        asked_at: for each key of `rows`, its places in the answer: a key may be asked for twice.
+        asked_at: for each key, its places in the answer: a key may be asked for twice.
         asked: length of the answer.
     """
-    prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""  # type: ignore[no-untyped-call]
-    response.metadata.feature_names.val.extend(prefix + name for name in names)
-    if with_version:
-        _add_version(response, view)
     take = np.empty(asked, np.intp)
     for row, places in enumerate(asked_at):
         take[list(places)] = row
-    columns = _Columns(rows, names, take)
-    times = _times(rows.times[take])
+    times = _times(np.array([part.rows.times for part in parts])[:, take])
+    doubles = _doubles(parts, take)
+    vectors: list[bytes] = []
+    for part, own_times, own_doubles in zip(parts, times, doubles, strict=True):
+        prefix = f"{part.view.projection.name_to_use()}__" if full_feature_names else ""  # type: ignore[no-untyped-call]
+        response.metadata.feature_names.val.extend([prefix + name for name in part.names])
+        if with_version:
+            _add_version(response, part.view)
+        vectors += _vectors(part, take, own_times, own_doubles)
+    response.MergeFromString(b"".join(vectors))
+
+
+def _vectors(part: Part, take: NDArray[np.intp], times: bytes, doubles: dict[str, bytes]) -> list[bytes]:
+    """The results of one view, serialized, a feature each."""
+    rows, names = part.rows, part.names
     of_rows = rows.statuses[take].tobytes()
     usual, found, present = _tagged(STATUSES, of_rows) + times, of_rows.count(PRESENT), 0
-    parts: list[bytes] = []
-    for place, name in enumerate(names):
-        statuses = columns.statuses(name)
+    vectors = []
+    for name in names:
+        statuses = _statuses(rows, name, take)
         present += found if statuses is None else statuses.count(PRESENT)
         end = usual if statuses is None else _tagged(STATUSES, statuses) + times
-        parts.append(_tagged(RESULTS, columns.values(place, name) + end))
-    response.MergeFromString(b"".join(parts))
-    track_feature_statuses(view.name, present, len(names) * asked - present)
+        values = doubles[name] if name in doubles else _values(rows, name, take)
+        vectors.append(_tagged(RESULTS, values + end))
+    track_feature_statuses(part.view.name, present, len(names) * len(take) - present)
+    return vectors
 
 
 def _add_version(response: GetOnlineFeaturesResponse, view: FeatureView) -> None:
@@ -84,77 +103,79 @@ def _add_version(response: GetOnlineFeaturesResponse, view: FeatureView) -> None
         response.metadata.feature_view_metadata.add(name=name, version=version)
 
 
-class _Columns:
-    """The serialized values and statuses of a view's features, `take[i]` being the row of the answer's place i."""
-
-    def __init__(self, rows: ViewRows, names: Sequence[str], take: NDArray[np.intp]) -> None:
-        self._rows = rows
-        self._take = take
-        complete = len(rows.blocks) == 1 and len(rows.blocks[0][1]) == len(rows.times)
-        self._doubles = self._all_doubles(names) if complete else {}
-
-    def statuses(self, name: str) -> bytes | None:
-        """FieldStatus a place, where a row was written without this feature and does not have it; None: as the rows."""
-        lacking = [places for block, places in self._rows.blocks if name not in block.schema.places]
-        if not lacking:
-            return None
-        statuses = self._rows.statuses.copy()
-        for places in lacking:
-            statuses[places] = NOT_FOUND
-        return statuses[self._take].tobytes()
-
-    def values(self, place: int, name: str) -> bytes:
-        if place in self._doubles:
-            return self._doubles[place]
-        cells: list[Any] = [NULL] * len(self._rows.times)
-        for block, places in self._rows.blocks:
-            if name in block.schema.places:
-                for at, cell in zip(places.tolist(), block.cells(block.schema.places[name]), strict=True):
-                    cells[at] = cell
-        vector: bytes = FeatureVector(values=[cells[row] for row in self._take.tolist()]).SerializeToString()
-        return vector
-
-    def _all_doubles(self, names: Sequence[str]) -> dict[int, bytes]:
-        """By place: the values of every feature that all rows keep as a double."""
-        ((block, _),) = self._rows.blocks
-        schema = block.schema
-        found = [
-            (to, schema.places[name])
-            for to, name in enumerate(names)
-            if name in schema.places and schema.kinds[schema.places[name]] == "double_val"
-        ]
-        at = self._take[:, None], np.array([place for _, place in found], np.intp)
-        values = serialized_doubles(block.floats[at].T, block.present[at].T)
-        return dict(zip((to for to, _ in found), values, strict=True))
+def _statuses(rows: ViewRows, name: str, take: NDArray[np.intp]) -> bytes | None:
+    """FieldStatus a place, where a row was written without this feature and does not have it; None: as the rows."""
+    lacking = [places for block, places in rows.blocks if name not in block.schema.places]
+    if not lacking:
+        return None
+    statuses = rows.statuses.copy()
+    for places in lacking:
+        statuses[places] = NOT_FOUND
+    return statuses[take].tobytes()
 
 
-def _times(times: NDArray[np.int64]) -> bytes:
-    """The serialized event_timestamps; an unset one where there is no row.
+def _values(rows: ViewRows, name: str, take: NDArray[np.intp]) -> bytes:
+    """The serialized values of any feature."""
+    cells: list[Any] = [NULL] * len(rows.times)
+    for block, places in rows.blocks:
+        if name in block.schema.places:
+            for at, cell in zip(places.tolist(), block.cells(block.schema.places[name]), strict=True):
+                cells[at] = cell
+    vector: bytes = FeatureVector(values=[cells[row] for row in take.tolist()]).SerializeToString()
+    return vector
+
+
+def _doubles(parts: Sequence[Part], take: NDArray[np.intp]) -> list[dict[str, bytes]]:
+    """For each view the serialized values of the features that all its rows keep as a double; all views at once."""
+    floats, present, names = [], [], []
+    for part in parts:
+        block = part.rows.whole
+        layout = _double_places(block.schema, tuple(part.names)) if block else {}
+        names.append(list(layout))
+        if block and layout:
+            at = np.fromiter(layout.values(), np.intp)
+            floats.append(block.floats[:, at])
+            present.append(block.present[:, at])
+    if not floats:
+        return [{} for _ in parts]
+    values = iter(serialized_doubles(np.hstack(floats)[take].T, np.hstack(present)[take].T))
+    return [{name: next(values) for name in own} for own in names]
+
+
+@lru_cache(maxsize=512)
+def _double_places(schema: Schema, names: tuple[str, ...]) -> dict[str, int]:
+    """Where the schema keeps those of the features that are doubles."""
+    places = schema.places
+    return {name: places[name] for name in names if name in places and schema.kinds[places[name]] == "double_val"}
+
+
+def _times(times: NDArray[np.int64]) -> list[bytes]:
+    """For each row of a views × places matrix the serialized event_timestamps, unset where there is no row.
 
     A Timestamp is written as its tag and length, the tag of seconds and the tag of nanos, each followed by a varint of
     five bytes, padded where fewer would do: what parsers read alike. Times outside 1970 to 3058 go one by one.
     """
     seconds, micros = np.divmod(times, 1_000_000)
     there = times != NEVER
-    if ((seconds[there] < 0) | (seconds[there] >= 2**35)).any():
-        return b"".join([_time(time) for time in times.tolist()])
-    cells = np.empty((len(times), 14), np.uint8)
-    cells[:, :3] = (TIMES, 12, 0x08)
-    cells[:, 3:8] = _varints(seconds)
-    cells[:, 8] = 0x10
-    cells[:, 9:] = _varints(1000 * micros)
+    if (there & ((seconds < 0) | (seconds >= 2**35))).any():
+        return [b"".join([_time(time) for time in row]) for row in times.tolist()]
+    cells = np.empty((*times.shape, 14), np.uint8)
+    cells[..., :3] = (TIMES, 12, 0x08)
+    cells[..., 3:8] = _varints(seconds)
+    cells[..., 8] = 0x10
+    cells[..., 9:] = _varints(1000 * micros)
     if there.all():
-        return cells.tobytes()
+        return [row.tobytes() for row in cells]
     cells[~there, 1] = 0
     keep = np.ones_like(cells, np.bool_)
     keep[~there, 2:] = False
-    return cells[keep].tobytes()
+    return [row[kept].tobytes() for row, kept in zip(cells, keep, strict=True)]
 
 
 def _varints(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """n × 5: seven bits a byte, the lowest first, each but the last marked as followed by another."""
-    sevens = (numbers[:, None] >> SHIFTS) & 0x7F
-    sevens[:, :4] |= 0x80
+    """… × 5: seven bits a byte, the lowest first, each but the last marked as followed by another."""
+    sevens = (numbers[..., None] >> SHIFTS) & 0x7F
+    sevens[..., :4] |= 0x80
     return sevens.astype(np.uint8)
 
 

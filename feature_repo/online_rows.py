@@ -15,7 +15,7 @@ from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type
 from numpy.typing import NDArray
 
-from feature_repo.online_sql import NEVER, ViewBytes
+from feature_repo.online_sql import NEVER, Answer
 from feature_repo.packing import INTEGERS, KINDS, MESSAGE, Block, Schema
 
 MICROSECOND = dt.timedelta(microseconds=1)
@@ -35,6 +35,13 @@ class ViewRows:
     blocks: list[tuple[Block, NDArray[np.intp]]]
     """The rows with values, by schema, and the keys that they belong to."""
 
+    @property
+    def whole(self) -> Block | None:
+        """The block of all keys, in their order, if there is such."""
+        if len(self.blocks) == 1 and len(self.blocks[0][1]) == len(self.times):
+            return self.blocks[0][0]
+        return None
+
     def messages(self, names: Sequence[str] | None) -> list[dict[str, ValueProto] | None]:
         """Feast's messages of each key by feature; a feature that a row was written without is absent."""
         answer: list[dict[str, ValueProto] | None] = [None] * len(self.times)
@@ -47,26 +54,37 @@ class ViewRows:
         return answer
 
 
-def view_rows(read: ViewBytes, now: int, ttl: dt.timedelta | None, schemas: Mapping[int, Schema]) -> ViewRows:
-    """The rows of one view by schema, without those that are older than `ttl` at `now` (microseconds)."""
-    times = np.frombuffer(read.times, ">i8").astype(np.int64)
-    oldest = now - ttl // MICROSECOND if ttl else NEVER + 1
-    statuses = np.where(times >= oldest, PRESENT, np.where(times == NEVER, NOT_FOUND, OUTSIDE_MAX_AGE)).astype(np.uint8)
-    live = statuses == PRESENT
-    lengths = np.frombuffer(read.lengths, ">i4").astype(np.int64)
-    ids = np.frombuffer(read.schemas, ">i8")
-    if live.all() and len(known := set(ids.tolist())) == 1:
-        block = Block(schemas[known.pop()], read.values, lengths)
-        return ViewRows(times, statuses, [(block, np.arange(len(times)))])
+def view_rows(answer: Answer, ttls: Sequence[dt.timedelta | None], schemas: Mapping[int, Schema]) -> list[ViewRows]:
+    """The rows of each view by schema, without those that are older than the view's TTL."""
+    oldest = np.array([[answer.now - ttl // MICROSECOND if ttl else NEVER + 1] for ttl in ttls])
+    live = answer.times >= oldest
+    statuses = np.where(live, PRESENT, np.where(answer.times == NEVER, NOT_FOUND, OUTSIDE_MAX_AGE)).astype(np.uint8)
+    every = np.arange(answer.times.shape[1])
+    whole = (live & (answer.schemas == answer.schemas[:, :1])).all(axis=1).tolist()
+    views = []
+    for view in range(len(ttls)):
+        if whole[view] and len(every):
+            schema = schemas[int(answer.schemas[view, 0])]
+            blocks = [(Block(schema, answer.values[view], answer.lengths[view]), every)]
+        else:
+            blocks = _blocks(answer, view, live[view], schemas)
+        views.append(ViewRows(answer.times[view], statuses[view], blocks))
+    return views
+
+
+def _blocks(
+    answer: Answer, view: int, live: NDArray[np.bool_], schemas: Mapping[int, Schema]
+) -> list[tuple[Block, NDArray[np.intp]]]:
+    lengths, ids = answer.lengths[view], answer.schemas[view]
     ends = lengths.cumsum()
     starts = ends - lengths
     blocks = []
     for schema in np.unique(ids[live]).tolist():
         places = np.flatnonzero(live & (ids == schema))
         pairs = zip(starts[places].tolist(), ends[places].tolist(), strict=True)
-        data = b"".join([read.values[start:end] for start, end in pairs])
+        data = b"".join([answer.values[view][start:end] for start, end in pairs])
         blocks.append((Block(schemas[schema], data, lengths[places]), places))
-    return ViewRows(times, statuses, blocks)
+    return blocks
 
 
 @dataclass(frozen=True)
@@ -146,7 +164,7 @@ def as_columns(
     keys: Sequence[str | int], wanted: Sequence[Wanted], views: Sequence[ViewRows], read_at: dt.datetime
 ) -> OnlineRows:
     """What was read, as columns, in the order in which the features are wanted."""
-    matrix = np.full((len(keys), sum(len(features.numbers) for features in wanted)), np.nan)
+    matrix = np.full((len(keys), sum([len(features.numbers) for features in wanted])), np.nan)
     others: dict[str, NDArray[np.object_]] = {}
     first = 0
     for features, rows in zip(wanted, views, strict=True):
@@ -169,9 +187,10 @@ def as_columns(
 def _fill(matrix: NDArray[np.float64], names: tuple[str, ...], block: Block, places: NDArray[np.intp]) -> None:
     """Write the block's numbers to their rows of `matrix` (n × names)."""
     layout = _layout(names, block.schema)
-    if len(layout.floats):
-        cells = np.where(block.present[:, layout.floats], block.floats[:, layout.floats], np.nan)
-        matrix[places[:, None], layout.to_floats] = cells
+    if len(layout.floats) == len(names) and len(places) == len(matrix):
+        matrix[:] = block.floats[:, layout.floats]
+        return
+    matrix[places[:, None], layout.to_floats] = block.floats[:, layout.floats]
     for to, place in layout.integers:
         matrix[places, to] = np.where(block.present[:, place], block.numbers(place), np.nan)
     for to, place in layout.messages:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
+import numpy as np
 import psycopg
 from feast import FeatureView, RepoConfig
+from numpy.typing import NDArray
 from psycopg import sql
 
 from feature_repo.packing import Schema
@@ -151,58 +151,69 @@ def upsert_statement(db_schema: str, table: str) -> bytes:
 
 @lru_cache(maxsize=512)
 def read_statement(db_schema: str, tables: tuple[str, ...], clock: str) -> bytes:
-    """One statement for all views: one row with the clock and four byte strings a view, see `ViewBytes`.
+    """One statement for all views, and one value as its answer: the bytes that `Answer.of` reads.
 
-    Its parameter is the keys, each once. One row of strings instead of a row for each key and view, because PostgreSQL
-    and the client would else spend most of the time on the cells of the answer.
+    Its parameter is the keys, each once. One value instead of a row for each key and view, because PostgreSQL and the
+    client would else spend most of the time on the cells of the answer.
     """
     named = [_named(db_schema, table) for table in tables]
     now: sql.Composable = sql.SQL("(extract(epoch FROM now()) * 1000000)::bigint")
     if clock == "data":
         newest = [sql.SQL("(SELECT max(event_us) FROM {})").format(name) for name in named]
         now = sql.SQL("least({}, {})").format(now, sql.SQL("greatest({})").format(sql.SQL(", ").join(newest)))
+    views = [sql.Identifier(f"v{number}") for number in range(len(named))]
     strings = [
-        sql.SQL(
-            "string_agg(int8send(coalesce({v}.event_us, {never})), '' ORDER BY place),"
-            " string_agg(int8send(coalesce({v}.schema_id, 0)), '' ORDER BY place),"
-            " string_agg(int4send(coalesce(length({v}.value), 0)), '' ORDER BY place),"
-            " string_agg({v}.value, '' ORDER BY place)"
-        ).format(v=sql.Identifier(f"v{number}"), never=sql.Literal(NEVER))
-        for number in range(len(named))
+        sql.SQL("coalesce(string_agg({}, '' ORDER BY place), '')").format(sql.SQL(part).format(v=v))
+        for part in (
+            f"int8send(coalesce({{v}}.event_us, {NEVER}))",
+            "int8send(coalesce({v}.schema_id, 0))",
+            "int4send(coalesce(length({v}.value), 0))",
+            "{v}.value",
+        )
+        for v in views
     ]
     joins = [
-        sql.SQL("LEFT JOIN {} {v} ON {v}.entity_key = k.key").format(name, v=sql.Identifier(f"v{number}"))
-        for number, name in enumerate(named)
+        sql.SQL("LEFT JOIN {} {v} ON {v}.entity_key = k.key").format(name, v=v)
+        for name, v in zip(named, views, strict=True)
     ]
     return (
-        sql.SQL("SELECT {}, {} FROM unnest(%b::bytea[]) WITH ORDINALITY AS k(key, place) {}")
-        .format(now, sql.SQL(", ").join(strings), sql.SQL(" ").join(joins))
+        sql.SQL("SELECT int8send({}) || {} FROM unnest(%b::bytea[]) WITH ORDINALITY AS k(key, place) {}")
+        .format(now, sql.SQL(" || ").join(strings), sql.SQL(" ").join(joins))
         .as_bytes()
     )
 
 
 @dataclass(frozen=True)
-class ViewBytes:
-    """What `read_statement` says of one view, for each key in order."""
+class Answer:
+    """What PostgreSQL says of n keys in v views: the clock, then for all views in turn times, schemas, lengths, values.
 
-    times: bytes
-    """Event times, int64 big-endian; NEVER where there is no row."""
-    schemas: bytes
-    """Schemas, int64 big-endian; 0 where there is no row."""
-    lengths: bytes
-    """Bytes of each value, int32 big-endian; 0 where there is no row."""
-    values: bytes
-    """The values one after the other."""
+    Numbers are big-endian. Where a key has no row, its time is NEVER, its schema 0, and its value empty.
+    """
+
+    now: int
+    """The store's time, microseconds since 1970 UTC."""
+    times: NDArray[np.int64]
+    """v × n, event times."""
+    schemas: NDArray[np.int64]
+    """v × n."""
+    lengths: NDArray[np.int32]
+    """v × n, bytes of each value."""
+    values: list[bytes]
+    """For each view the values one after the other."""
+
+    @classmethod
+    def of(cls, data: bytes, views: int, keys: int) -> Answer:
+        cells = views * keys
+        times, schemas = np.frombuffer(data, ">i8", 2 * cells, 8).astype(np.int64).reshape(2, views, keys)
+        lengths = np.frombuffer(data, ">i4", cells, 8 + 16 * cells).astype(np.int32).reshape(views, keys)
+        ends = (8 + 20 * cells + lengths.sum(axis=1).cumsum()).tolist()
+        starts = [8 + 20 * cells, *ends]
+        values = [data[start:end] for start, end in zip(starts, ends, strict=False)]
+        return cls(int.from_bytes(data[:8], "big", signed=True), times, schemas, lengths, values)
 
     def ids(self) -> set[int]:
-        """The schemas of the rows."""
-        return set(struct.unpack(f">{len(self.schemas) // 8}q", self.schemas)) - {0}
-
-
-def view_bytes(row: Sequence[Any]) -> tuple[int, list[ViewBytes]]:
-    """The clock (microseconds) and what is said of each view."""
-    cells = [cell or b"" for cell in row[1:]]
-    return row[0], [ViewBytes(*cells[first : first + 4]) for first in range(0, len(cells), 4)]
+        """The schemas of the rows that there are."""
+        return set(self.schemas.ravel().tolist()) - {0}
 
 
 def read_schemas(connection: psycopg.Connection, db_schema: str, ids: Sequence[int]) -> Mapping[int, Schema]:

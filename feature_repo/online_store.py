@@ -20,6 +20,7 @@ import asyncio
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 import pandas as pd
@@ -35,10 +36,10 @@ from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from psycopg.types.json import Jsonb
 
 from feature_repo import online_sql
-from feature_repo.online_pool import Answer, OnlinePool, PoolConfig
-from feature_repo.online_response import PackedResponse, fill_response
+from feature_repo.online_pool import OnlinePool, PoolConfig, Result
+from feature_repo.online_response import PackedResponse, Part, fill_response
 from feature_repo.online_rows import OnlineRows, ViewRows, Wanted, as_columns, view_rows
-from feature_repo.online_sql import NEVER, PackedRow, ViewBytes, microseconds, moment
+from feature_repo.online_sql import NEVER, Answer, PackedRow, microseconds, moment
 from feature_repo.packed_frame import key_bytes, packed_rows, text_keys
 from feature_repo.packing import KINDS, Schema, pack_messages
 
@@ -209,19 +210,13 @@ class PackedPostgresOnlineStore(OnlineStore):
     ) -> None:
         """Feast's hook for stores that read all views at once."""
         asked = _Asked(config, join_key_values, entity_name_to_join_key_map)
-        views = [view for view, _ in grouped_refs]
-        read: dict[int, ViewRows] = {}
-        for numbers in asked.alike(views):
-            together = [views[number] for number in numbers]
-            _, rows = self._ask(config, self._query(config, together), asked.of(together[0]).keys)
-            read |= dict(zip(numbers, rows, strict=True))
-        for number, (view, names) in enumerate(grouped_refs):
-            entities = asked.of(view)
+        for together in asked.alike(grouped_refs):
+            views, entities = [view for view, _ in together], asked.of(together[0][0])
+            _, read = self._ask(config, self._query(config, views), entities.keys)
+            parts = [Part(view, names, rows) for (view, names), rows in zip(together, read, strict=True)]
             fill_response(
                 online_features_response,
-                view,
-                names,
-                read[number],
+                parts,
                 entities.places,
                 entities.length,
                 full_feature_names,
@@ -248,15 +243,14 @@ class PackedPostgresOnlineStore(OnlineStore):
     def _ask(self, config: RepoConfig, query: _Query, keys: list[bytes]) -> tuple[int, list[ViewRows]]:
         """The store's time, and what each view holds of these keys, each given once."""
 
-        def work(connection: psycopg.Connection) -> tuple[int, list[ViewBytes], Mapping[int, Schema]]:
+        def work(connection: psycopg.Connection) -> tuple[Answer, Mapping[int, Schema]]:
             row = connection.execute(query.statement, [keys], binary=True).fetchone()
             assert row is not None, "an aggregate has one row"
-            now, views = online_sql.view_bytes(row)
-            ids = {number for view in views for number in view.ids()}
-            return now, views, self._known(connection, config.online_store.db_schema, ids)
+            answer = Answer.of(row[0], len(query.ttls), len(keys))
+            return answer, self._known(connection, config.online_store.db_schema, answer.ids())
 
-        now, views, schemas = self.run(config, work)
-        return now, [view_rows(view, now, ttl, schemas) for view, ttl in zip(views, query.ttls, strict=True)]
+        answer, schemas = self.run(config, work)
+        return answer.now, view_rows(answer, query.ttls, schemas)
 
     def _known(self, connection: psycopg.Connection, db_schema: str, ids: set[int]) -> Mapping[int, Schema]:
         """The schemas of rows. An id is a hash of its schema's content, so what is known stays true."""
@@ -285,7 +279,7 @@ class PackedPostgresOnlineStore(OnlineStore):
         ]
         connection.execute(statement, [Jsonb(described), *columns])
 
-    def run(self, config: RepoConfig, work: Callable[[psycopg.Connection], Answer]) -> Answer:
+    def run(self, config: RepoConfig, work: Callable[[psycopg.Connection], Result]) -> Result:
         """`work` with a connection of the pool; twice if the connection is lost, so it must bear that."""
         return self._connections.run(config.online_store, work)
 
@@ -343,12 +337,9 @@ class _Asked:
         self._join_keys = join_keys
         self._known: dict[Any, _Entities] = {}
 
-    def alike(self, views: Sequence[FeatureView]) -> list[list[int]]:
-        """The numbers of the views by their join keys: those of a group are read together."""
-        groups: dict[Any, list[int]] = {}
-        for number, view in enumerate(views):
-            groups.setdefault(self._join(view), []).append(number)
-        return list(groups.values())
+    def alike(self, wanted: Sequence[tuple[FeatureView, list[str]]]) -> list[list[tuple[FeatureView, list[str]]]]:
+        """Views with the same join keys, one after the other: they are read together."""
+        return [list(group) for _, group in groupby(wanted, lambda one: self._join(one[0]))]
 
     def of(self, view: FeatureView) -> _Entities:
         join = self._join(view)

@@ -97,7 +97,7 @@ def pack(
     present: NDArray[np.bool_],
     messages: Sequence[Sequence[ValueProto]] = (),
 ) -> list[bytes]:
-    """One value a row.
+    """One value a row. A null float is also NaN in its place, so that numbers can be read without the bitmap.
 
     Args:
         floats: n × (number of floats), in the schema's order.
@@ -109,7 +109,8 @@ def pack(
     rows = np.empty((n, schema.width), np.uint8)
     rows[:, : schema.bitmap] = np.packbits(present, axis=1, bitorder="little")
     split = schema.bitmap + 8 * schema.floats
-    rows[:, schema.bitmap : split] = np.ascontiguousarray(floats, "<f8").view(np.uint8).reshape(n, -1)
+    numbers = np.ascontiguousarray(np.where(present[:, : schema.floats], floats, np.nan), "<f8")
+    rows[:, schema.bitmap : split] = numbers.view(np.uint8).reshape(n, -1)
     rows[:, split:] = np.ascontiguousarray(integers, "<i8").view(np.uint8).reshape(n, -1)
     data, width = rows.tobytes(), schema.width
     fixed = [data[i * width : (i + 1) * width] for i in range(n)]
@@ -160,20 +161,23 @@ class Block:
     def __init__(self, schema: Schema, data: bytes, lengths: NDArray[np.integer[Any]]) -> None:
         self.schema = schema
         self._data = data
-        self._ends = lengths.cumsum()
         self._lengths = lengths
+        self._only_fixed = len(data) == len(lengths) * schema.width
         if lengths.min(initial=schema.width) < schema.width:
             raise ValueError(f"a packed row is shorter than the {schema.width} bytes of its schema: materialize again")
 
     @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return self._lengths.cumsum(dtype=np.int64)
+
+    @cached_property
     def _bytes(self) -> NDArray[np.uint8]:
         """n × width: the part of fixed width."""
-        width, n = self.schema.width, len(self._lengths)
-        if len(self._data) == n * width:
-            return np.frombuffer(self._data, np.uint8).reshape(n, width)
-        starts = (self._ends - self._lengths).tolist()
-        joined = b"".join([self._data[start : start + width] for start in starts])
-        return np.frombuffer(joined, np.uint8).reshape(n, width)
+        width, n, data = self.schema.width, len(self._lengths), self._data
+        if not self._only_fixed:
+            starts = (self._ends - self._lengths).tolist()
+            data = b"".join([data[start : start + width] for start in starts])
+        return np.frombuffer(data, np.uint8).reshape(n, width)
 
     @cached_property
     def present(self) -> NDArray[np.bool_]:
@@ -181,18 +185,16 @@ class Block:
         bits = np.unpackbits(self._bytes[:, : self.schema.bitmap], axis=1, count=self.schema.fixed, bitorder="little")
         return bits.view(np.bool_)
 
-    @cached_property
+    @property
     def floats(self) -> NDArray[np.float64]:
-        """n × floats; 0 where null."""
+        """n × floats; NaN where null."""
         start = self.schema.bitmap
-        cells = np.ascontiguousarray(self._bytes[:, start : start + 8 * self.schema.floats])
-        return cells.view("<f8")
+        return self._bytes[:, start : start + 8 * self.schema.floats].view("<f8")
 
-    @cached_property
+    @property
     def integers(self) -> NDArray[np.int64]:
         """n × integers; 0 where null."""
-        cells = np.ascontiguousarray(self._bytes[:, self.schema.bitmap + 8 * self.schema.floats :])
-        return cells.view("<i8")
+        return self._bytes[:, self.schema.bitmap + 8 * self.schema.floats :].view("<i8")
 
     @cached_property
     def messages(self) -> list[Any]:
@@ -202,7 +204,7 @@ class Block:
         return [RepeatedValue.FromString(self._data[start:end]).val for start, end in pairs]
 
     def numbers(self, place: int) -> NDArray[Any]:
-        """The cells of a feature of fixed width, float64 or int64; 0 where null."""
+        """The cells of a feature of fixed width, float64 or int64; NaN or 0 where null."""
         floats = self.schema.floats
         return self.floats[:, place] if place < floats else self.integers[:, place - floats]
 

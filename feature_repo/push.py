@@ -66,11 +66,11 @@ def _keys(view: FeatureView) -> list[str]:
 
 
 def _each_once(view: FeatureView, frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a key and time, the last made; in order of the key, so that writers at once cannot deadlock."""
+    """One row a key and time, the last made."""
     assert view.batch_source is not None
     created = view.batch_source.created_timestamp_column
     columns = [*_keys(view), *([created] if created else []), *(feature.name for feature in view.features)]
-    ordered = frame[columns].sort_values([*_keys(view), *([created] if created else [])], kind="stable")
+    ordered = frame[columns].sort_values(created, kind="stable") if created else frame[columns]
     return ordered.drop_duplicates(_keys(view), keep="last")
 
 
@@ -102,13 +102,16 @@ def _upsert(
     changes = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in names if name not in keys]
     marks = [sql.Identifier(name) for name in MARKS if name in types]
     statement = sql.SQL(
-        "INSERT INTO {table} ({columns}) SELECT {rows} FROM unnest({arrays}) AS r"
+        "INSERT INTO {table} ({columns}) SELECT {rows} FROM unnest({arrays}) AS r({names}) ORDER BY {order}"
         " ON CONFLICT ({keys}) DO UPDATE SET {set}"
     ).format(
         table=table,
         columns=sql.SQL(", ").join([*map(sql.Identifier, names), *marks]),
         rows=sql.SQL(", ").join([sql.SQL("r.*"), *(sql.SQL("now()") for _ in marks)]),
         arrays=sql.SQL(", ").join(arrays),
+        names=sql.SQL(", ").join(map(sql.Identifier, names)),
+        # In the order in which every writer of features locks rows, so that writers at once cannot deadlock.
+        order=sql.SQL(", ").join(map(sql.Identifier, keys)),
         keys=sql.SQL(", ").join(map(sql.Identifier, keys)),
         set=sql.SQL(", ").join([*changes, *(sql.SQL("{} = now()").format(mark) for mark in marks)]),
     )

@@ -312,8 +312,8 @@ def test_a_store_that_was_just_filled_is_fresh_and_tells_its_ages(store: Graph, 
 def test_a_match_that_is_not_online_fails_its_view_alone(store: Graph) -> None:
     execute(
         store,
-        "DELETE FROM feast.betting_match_market_packed"
-        " WHERE entity_key = (SELECT min(entity_key) FROM feast.betting_match_market_packed)",
+        'DELETE FROM feast."betting:match_market"'
+        ' WHERE entity_key = (SELECT min(entity_key) FROM feast."betting:match_market")',
     )
     found = run_check(store, "online_features", "match_market_is_fresh")
     assert not found.passed
@@ -336,7 +336,7 @@ def test_offline_rows_that_were_not_materialized_fail_until_they_are(store: Grap
 
 def test_rows_older_than_their_ttl_fail_though_they_are_the_newest_there_are(store: Graph) -> None:
     execute(store, "UPDATE features.match_strength SET event_timestamp = event_timestamp - interval '31 days'")
-    execute(store, "TRUNCATE feast.betting_match_strength_packed")
+    execute(store, 'TRUNCATE feast."betting:match_strength"')
     assert set(store.ad_hoc("online_features").failed_checks) == {"online_features:match_strength_is_fresh"}
     found = run_check(store, "online_features", "match_strength_is_fresh")
     faults = {name: found.metadata[name].value for name in ("missing", "behind", "expired")}

@@ -19,9 +19,9 @@ from feast.value_type import ValueType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.online_response import PackedResponse, fill_response
+from feature_repo.online_response import PackedResponse, Part, fill_response
 from feature_repo.online_rows import Wanted, as_columns, view_rows
-from feature_repo.online_sql import NEVER, ViewBytes, microseconds, moment
+from feature_repo.online_sql import NEVER, Answer, microseconds, moment
 from feature_repo.packed_frame import key_bytes
 from feature_repo.packing import KINDS, NULL, Block, Schema, pack_messages
 
@@ -129,17 +129,15 @@ def test_keys_of_other_types_are_refused_with_the_way_out() -> None:
 
 
 NOW = 10**15
-Stored = tuple[ViewBytes, dict[int, Schema], int]
+Stored = tuple[Answer, dict[int, Schema], int]
 
 
-def as_bytes(rows: list[tuple[int, int, bytes]]) -> ViewBytes:
-    """What PostgreSQL says of rows of (time, schema, value)."""
-    times, ids, values = zip(*rows, strict=True)
-    sizes = [len(value) for value in values]
+def answer_of(rows: list[tuple[int, int, bytes]], now: int) -> Answer:
+    """What PostgreSQL says of one view with rows of (time, schema, value)."""
     n = len(rows)
-    return ViewBytes(
-        struct.pack(f">{n}q", *times), struct.pack(f">{n}q", *ids), struct.pack(f">{n}i", *sizes), b"".join(values)
-    )
+    times, ids, values = zip(*rows, strict=True) if rows else ((), (), ())
+    numbers = struct.pack(f">q{2 * n}q{n}i", now, *times, *ids, *(len(value) for value in values))
+    return Answer.of(numbers + b"".join(values), 1, n)
 
 
 @st.composite
@@ -158,7 +156,7 @@ def stored(draw: st.DrawFn) -> Stored:
         schema, (value,) = pack_messages([{name: cells[name] for name in kept}], DECLARED)
         schemas[schema.id] = schema
         rows.append((draw(st.integers(0, NOW) | st.integers(-NOW, 2**57)), schema.id, value))
-    return as_bytes(rows), schemas, n
+    return answer_of(rows, NOW), schemas, n
 
 
 @given(stored(), st.booleans(), st.randoms(use_true_random=False))
@@ -166,13 +164,13 @@ def test_the_answer_is_the_one_that_feast_would_make(read: Stored, full: bool, r
     data, schemas, n = read
     asked = [random.randrange(n) for _ in range(random.randint(n, 2 * n))] + list(range(n))
     places = [[place for place, key in enumerate(asked) if key == wanted] for wanted in range(n)]
-    found = view_rows(data, NOW, None, schemas)
+    (found,) = view_rows(data, [None], schemas)
     names = ["s", "d2", "d1", "never", "list", "i8", "b"]
     times = [None if time == NEVER else moment(time).replace(tzinfo=None) for time in found.times.tolist()]
     expected, answer = GetOnlineFeaturesResponse(), GetOnlineFeaturesResponse()
     messages = list(zip(times, found.messages(names), strict=True))
     utils._populate_response_from_feature_data(names, messages, places, expected, full, view(), len(asked), True)
-    fill_response(answer, view(), names, found, places, len(asked), full, True)
+    fill_response(answer, [Part(view(), names, found)], places, len(asked), full, True)
     assert answer.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
     types = {name: kind.to_value_type() for name, kind in TYPES.items()}
     assert repr(PackedResponse(answer, types).to_dict(True)) == repr(OnlineResponse(expected, types).to_dict(True))
@@ -182,9 +180,9 @@ def test_the_answer_is_the_one_that_feast_would_make(read: Stored, full: bool, r
 def test_an_expired_row_answers_its_time_and_nulls_outside_max_age(read: Stored) -> None:
     data, schemas, n = read
     ttl = dt.timedelta(microseconds=NOW // 2)
-    found = view_rows(data, NOW, ttl, schemas)
+    (found,) = view_rows(data, [ttl], schemas)
     answer = GetOnlineFeaturesResponse()
-    fill_response(answer, view(), ["d1", "s"], found, [[i] for i in range(n)], n, False, False)
+    fill_response(answer, [Part(view(), ["d1", "s"], found)], [[i] for i in range(n)], n, False, False)
     for i, time in enumerate(found.times.tolist()):
         (vector, _) = answer.results
         if time == NEVER:
@@ -200,8 +198,8 @@ def test_an_expired_row_answers_its_time_and_nulls_outside_max_age(read: Stored)
 def test_numbers_of_an_old_schema_are_nan_where_the_feature_is_new() -> None:
     new = pack_messages([{"d1": Value(double_val=1.5), "i8": Value(int64_val=7), "b": Value(bool_val=True)}], DECLARED)
     old = pack_messages([{"i8": Value(int64_val=9)}], DECLARED)
-    data = as_bytes([(5, new[0].id, new[1][0]), (NEVER, 0, b""), (3, old[0].id, old[1][0])])
-    found = view_rows(data, 100, None, {new[0].id: new[0], old[0].id: old[0]})
+    data = answer_of([(5, new[0].id, new[1][0]), (NEVER, 0, b""), (3, old[0].id, old[1][0])], 100)
+    (found,) = view_rows(data, [None], {new[0].id: new[0], old[0].id: old[0]})
     table = as_columns(["y", "z", "x"], [Wanted.of(view(), ["b", "d1", "s", "i8"])], [found], moment(100))
     assert table.names == ("b", "d1", "i8")
     np.testing.assert_array_equal(table.numbers, [[1, 1.5, 7], [np.nan] * 3, [np.nan, np.nan, 9]])
@@ -212,12 +210,12 @@ def test_numbers_of_an_old_schema_are_nan_where_the_feature_is_new() -> None:
 
 def test_a_row_without_any_feature_has_a_time_and_no_values() -> None:
     empty = Schema.of({})
-    found = view_rows(as_bytes([(5, empty.id, b"")]), 100, None, {empty.id: empty})
+    (found,) = view_rows(answer_of([(5, empty.id, b"")], 100), [None], {empty.id: empty})
     assert found.messages(None) == [{}]
     assert found.times.tolist() == [5]
 
 
 def test_asking_for_no_key_answers_nothing() -> None:
-    found = view_rows(ViewBytes(b"", b"", b"", b""), 100, None, {})
+    (found,) = view_rows(answer_of([], 100), [None], {})
     assert found.messages(None) == []
     assert as_columns([], [Wanted.of(view(), ["d1", "s"])], [found], moment(100)).numbers.shape == (0, 1)

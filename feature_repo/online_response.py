@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,11 +15,13 @@ from feast.type_map import feast_value_type_to_python_type
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
-from feature_repo.online_rows import NOT_FOUND, PRESENT, ViewRows
+from feature_repo.online_rows import NOT_FOUND, PRESENT, Floats, Read, ViewRows
 from feature_repo.online_sql import NEVER
 from feature_repo.packing import NULL, Schema, serialized_doubles
 
 FeatureVector = GetOnlineFeaturesResponse.FeatureVector
+Places = NDArray[np.intp] | slice
+FEW = 16
 SHIFTS = np.arange(0, 35, 7)
 STATUSES, TIMES, RESULTS = 0x12, 0x1A, 0x12
 """Tags of FeatureVector.statuses, FeatureVector.event_timestamps and GetOnlineFeaturesResponse.results."""
@@ -28,6 +29,12 @@ STATUSES, TIMES, RESULTS = 0x12, 0x1A, 0x12
 
 class PackedResponse(OnlineResponse):
     """Feast's answer; its cells become Python values faster where they are numbers."""
+
+    @classmethod
+    def like(cls, response: OnlineResponse) -> PackedResponse:
+        packed = cls.__new__(cls)
+        packed.__dict__.update(response.__dict__)
+        return packed
 
     def to_dict(self, include_event_timestamps: bool = False) -> dict[str, Any]:
         answer: dict[str, Any] = {}
@@ -42,18 +49,10 @@ class PackedResponse(OnlineResponse):
         return answer
 
 
-@dataclass(frozen=True)
-class Part:
-    """What one view adds to the answer."""
-
-    view: FeatureView
-    names: Sequence[str]
-    rows: ViewRows
-
-
 def fill_response(
     response: GetOnlineFeaturesResponse,
-    parts: Sequence[Part],
+    wanted: Sequence[tuple[FeatureView, Sequence[str]]],
+    read: Read,
     asked_at: Sequence[Sequence[int]],
     asked: int,
     full_feature_names: bool,
@@ -65,35 +64,55 @@ def fill_response(
         asked_at: for each key, its places in the answer: a key may be asked for twice.
         asked: length of the answer.
     """
-    take = np.empty(asked, np.intp)
-    for row, places in enumerate(asked_at):
-        take[list(places)] = row
-    times = _times(np.array([part.rows.times for part in parts])[:, take])
-    doubles = _doubles(parts, take)
+    take = _take(asked_at, asked)
+    times = _times(read.answer.times[:, take])
+    doubles = _doubles(wanted, read, take)
     vectors: list[bytes] = []
-    for part, own_times, own_doubles in zip(parts, times, doubles, strict=True):
-        prefix = f"{part.view.projection.name_to_use()}__" if full_feature_names else ""  # type: ignore[no-untyped-call]
-        response.metadata.feature_names.val.extend([prefix + name for name in part.names])
+    for number, (view, names) in enumerate(wanted):
+        prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""  # type: ignore[no-untyped-call]
+        response.metadata.feature_names.val.extend([prefix + name for name in names])
         if with_version:
-            _add_version(response, part.view)
-        vectors += _vectors(part, take, own_times, own_doubles)
+            _add_version(response, view)
+        own, schema = doubles[number], read.uniform[number] if read.uniform else None
+        rows = read.view(number) if len(own) < len(names) else None
+        values = (own[name] if name in own else _values(rows, name, take) for name in names)
+        if schema and schema.places.keys() >= set(names):
+            statuses = read.statuses[number][take].tobytes()
+            vectors += _alike(values, _tagged(STATUSES, statuses) + times[number])
+            present = len(names) * statuses.count(PRESENT)
+        else:
+            each = [_statuses(read.view(number), name, take) for name in names]
+            ends = [_tagged(STATUSES, statuses) + times[number] for statuses in each]
+            vectors += [_tagged(RESULTS, cells + end) for cells, end in zip(values, ends, strict=True)]
+            present = sum(statuses.count(PRESENT) for statuses in each)
+        track_feature_statuses(view.name, present, len(names) * asked - present)
     response.MergeFromString(b"".join(vectors))
 
 
-def _vectors(part: Part, take: NDArray[np.intp], times: bytes, doubles: dict[str, bytes]) -> list[bytes]:
-    """The results of one view, serialized, a feature each."""
-    rows, names = part.rows, part.names
-    of_rows = rows.statuses[take].tobytes()
-    usual, found, present = _tagged(STATUSES, of_rows) + times, of_rows.count(PRESENT), 0
-    vectors = []
-    for name in names:
-        statuses = _statuses(rows, name, take)
-        present += found if statuses is None else statuses.count(PRESENT)
-        end = usual if statuses is None else _tagged(STATUSES, statuses) + times
-        values = doubles[name] if name in doubles else _values(rows, name, take)
-        vectors.append(_tagged(RESULTS, values + end))
-    track_feature_statuses(part.view.name, present, len(names) * len(take) - present)
-    return vectors
+def _take(asked_at: Sequence[Sequence[int]], asked: int) -> Places:
+    """For each place of the answer the number of its key."""
+    if asked == len(asked_at) and all(places[0] == row for row, places in enumerate(asked_at)):
+        return slice(None)
+    take = np.empty(asked, np.intp)
+    for row, places in enumerate(asked_at):
+        take[list(places)] = row
+    return take
+
+
+def _taken(cells: list[Any], take: Places) -> list[Any]:
+    return cells[take] if isinstance(take, slice) else [cells[row] for row in take.tolist()]
+
+
+def _alike(values: Iterable[bytes], end: bytes) -> list[bytes]:
+    """The results of features with the same statuses and times, serialized, in pieces."""
+    pieces: list[bytes] = []
+    heads: dict[int, bytes] = {}
+    for cells in values:
+        length = len(cells) + len(end)
+        if length not in heads:
+            heads[length] = _head(RESULTS, length)
+        pieces += (heads[length], cells, end)
+    return pieces
 
 
 def _add_version(response: GetOnlineFeaturesResponse, view: FeatureView) -> None:
@@ -103,58 +122,55 @@ def _add_version(response: GetOnlineFeaturesResponse, view: FeatureView) -> None
         response.metadata.feature_view_metadata.add(name=name, version=version)
 
 
-def _statuses(rows: ViewRows, name: str, take: NDArray[np.intp]) -> bytes | None:
-    """FieldStatus a place, where a row was written without this feature and does not have it; None: as the rows."""
-    lacking = [places for block, places in rows.blocks if name not in block.schema.places]
-    if not lacking:
-        return None
-    statuses = rows.statuses.copy()
-    for places in lacking:
-        statuses[places] = NOT_FOUND
+def _statuses(rows: ViewRows, name: str, take: Places) -> bytes:
+    """FieldStatus a place. A row that was written without this feature does not have it."""
+    statuses = rows.statuses
+    for block, places in rows.blocks:
+        if name not in block.schema.places:
+            statuses = statuses.copy()
+            statuses[places] = NOT_FOUND
     return statuses[take].tobytes()
 
 
-def _values(rows: ViewRows, name: str, take: NDArray[np.intp]) -> bytes:
+def _values(rows: ViewRows | None, name: str, take: Places) -> bytes:
     """The serialized values of any feature."""
+    assert rows is not None
     cells: list[Any] = [NULL] * len(rows.times)
     for block, places in rows.blocks:
         if name in block.schema.places:
             for at, cell in zip(places.tolist(), block.cells(block.schema.places[name]), strict=True):
                 cells[at] = cell
-    vector: bytes = FeatureVector(values=[cells[row] for row in take.tolist()]).SerializeToString()
+    vector: bytes = FeatureVector(values=_taken(cells, take)).SerializeToString()
     return vector
 
 
-def _doubles(parts: Sequence[Part], take: NDArray[np.intp]) -> list[dict[str, bytes]]:
-    """For each view the serialized values of the features that all its rows keep as a double; all views at once."""
-    floats, present, names = [], [], []
-    for part in parts:
-        block = part.rows.whole
-        layout = _double_places(block.schema, tuple(part.names)) if block else {}
-        names.append(list(layout))
-        if block and layout:
-            at = np.fromiter(layout.values(), np.intp)
-            floats.append(block.floats[:, at])
-            present.append(block.present[:, at])
-    if not floats:
-        return [{} for _ in parts]
-    values = iter(serialized_doubles(np.hstack(floats)[take].T, np.hstack(present)[take].T))
-    return [{name: next(values) for name in own} for own in names]
+def _doubles(wanted: Sequence[tuple[FeatureView, Sequence[str]]], read: Read, take: Places) -> list[dict[str, bytes]]:
+    """For each view the serialized values of the features that all its rows keep as doubles; all views at once."""
+    values: list[dict[str, bytes]] = [{} for _ in wanted]
+    if read.uniform is None:
+        return values
+    floats = _double_places(read.uniform, tuple(tuple(names) for _, names in wanted))
+    if floats.names:
+        cells = serialized_doubles(floats.values(read)[:, take], floats.present(read)[:, take])
+        for (view, name), cell in zip(floats.names, cells, strict=True):
+            values[view][name] = cell
+    return values
 
 
 @lru_cache(maxsize=512)
-def _double_places(schema: Schema, names: tuple[str, ...]) -> dict[str, int]:
-    """Where the schema keeps those of the features that are doubles."""
-    places = schema.places
-    return {name: places[name] for name in names if name in places and schema.kinds[places[name]] == "double_val"}
+def _double_places(schemas: tuple[Schema | None, ...], names: tuple[tuple[str, ...], ...]) -> Floats:
+    return Floats(schemas, names, ("double_val",))
 
 
 def _times(times: NDArray[np.int64]) -> list[bytes]:
     """For each row of a views × places matrix the serialized event_timestamps, unset where there is no row.
 
     A Timestamp is written as its tag and length, the tag of seconds and the tag of nanos, each followed by a varint of
-    five bytes, padded where fewer would do: what parsers read alike. Times outside 1970 to 3058 go one by one.
+    five bytes, padded where fewer would do: what parsers read alike. Few times, and those outside 1970 to 3058, go
+    one by one.
     """
+    if times.size <= FEW:
+        return [b"".join([_time(time) for time in row]) for row in times.tolist()]
     seconds, micros = np.divmod(times, 1_000_000)
     there = times != NEVER
     if (there & ((seconds < 0) | (seconds >= 2**35))).any():
@@ -188,12 +204,16 @@ def _time(micros: int) -> bytes:
 
 def _tagged(tag: int, payload: bytes) -> bytes:
     """A length-delimited field."""
-    length = len(payload)
+    return _head(tag, len(payload)) + payload
+
+
+def _head(tag: int, length: int) -> bytes:
+    """Tag and length of a length-delimited field."""
     if length < 0x80:
-        return bytes((tag, length)) + payload
+        return bytes((tag, length))
     head = bytearray([tag])
     while length > 0x7F:
         head.append(length & 0x7F | 0x80)
         length >>= 7
     head.append(length)
-    return bytes(head) + payload
+    return bytes(head)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type
 from numpy.typing import NDArray
 
-from feature_repo.online_sql import NEVER, Answer
-from feature_repo.packing import INTEGERS, KINDS, MESSAGE, Block, Schema
+from feature_repo.online_sql import NEVER, Answer, moment
+from feature_repo.packing import FLOATS, INTEGERS, KINDS, MESSAGE, Block, Schema
 
 MICROSECOND = dt.timedelta(microseconds=1)
 PRESENT = FieldStatus.PRESENT
@@ -35,13 +35,6 @@ class ViewRows:
     blocks: list[tuple[Block, NDArray[np.intp]]]
     """The rows with values, by schema, and the keys that they belong to."""
 
-    @property
-    def whole(self) -> Block | None:
-        """The block of all keys, in their order, if there is such."""
-        if len(self.blocks) == 1 and len(self.blocks[0][1]) == len(self.times):
-            return self.blocks[0][0]
-        return None
-
     def messages(self, names: Sequence[str] | None) -> list[dict[str, ValueProto] | None]:
         """Feast's messages of each key by feature; a feature that a row was written without is absent."""
         answer: list[dict[str, ValueProto] | None] = [None] * len(self.times)
@@ -54,37 +47,84 @@ class ViewRows:
         return answer
 
 
-def view_rows(answer: Answer, ttls: Sequence[dt.timedelta | None], schemas: Mapping[int, Schema]) -> list[ViewRows]:
-    """The rows of each view by schema, without those that are older than the view's TTL."""
-    oldest = np.array([[answer.now - ttl // MICROSECOND if ttl else NEVER + 1] for ttl in ttls])
-    live = answer.times >= oldest
-    statuses = np.where(live, PRESENT, np.where(answer.times == NEVER, NOT_FOUND, OUTSIDE_MAX_AGE)).astype(np.uint8)
-    every = np.arange(answer.times.shape[1])
-    whole = (live & (answer.schemas == answer.schemas[:, :1])).all(axis=1).tolist()
-    views = []
-    for view in range(len(ttls)):
-        if whole[view] and len(every):
-            schema = schemas[int(answer.schemas[view, 0])]
-            blocks = [(Block(schema, answer.values[view], answer.lengths[view]), every)]
-        else:
-            blocks = _blocks(answer, view, live[view], schemas)
-        views.append(ViewRows(answer.times[view], statuses[view], blocks))
-    return views
+class Read:
+    """An answer of PostgreSQL with the schemas of its rows, judged by the TTL of each view (v views, n keys)."""
+
+    def __init__(self, answer: Answer, ttls: Sequence[dt.timedelta | None], schemas: Mapping[int, Schema]) -> None:
+        self.answer = answer
+        self._schemas = schemas
+        oldest = np.array([[answer.now - ttl // MICROSECOND if ttl else NEVER + 1] for ttl in ttls])
+        self.live = answer.times >= oldest
+        """v × n: there is a row, and it may be served."""
+        self.all_live = bool(self.live.all())
+        self.statuses = np.full(self.live.shape, PRESENT, np.uint8)
+        """v × n: FieldStatus."""
+        if not self.all_live:
+            self.statuses[~self.live] = OUTSIDE_MAX_AGE
+            self.statuses[answer.times == NEVER] = NOT_FOUND
+
+    @cached_property
+    def uniform(self) -> tuple[Schema | None, ...] | None:
+        """The schema of all rows of each view (None: there is no row), if in no view there are rows of several."""
+        known = [set(ids) - {0} for ids in self.answer.schemas.tolist()]
+        if any(len(ids) > 1 for ids in known):
+            return None
+        return tuple([self._schemas[ids.pop()] if ids else None for ids in known])
+
+    def view(self, number: int) -> ViewRows:
+        """One view's rows by schema."""
+        answer, live = self.answer, self.live[number]
+        if self.all_live and self.uniform and (one := self.uniform[number]):
+            block = Block(one, answer.data, answer.starts[number], answer.ends[number])
+            return ViewRows(answer.times[number], self.statuses[number], [(block, np.arange(len(live)))])
+        ids, blocks = answer.schemas[number], []
+        for schema in sorted(set(ids[live].tolist())):
+            places = np.flatnonzero(live & (ids == schema))
+            starts, ends = answer.starts[number][places], answer.ends[number][places]
+            blocks.append((Block(self._schemas[schema], answer.data, starts, ends), places))
+        return ViewRows(answer.times[number], self.statuses[number], blocks)
 
 
-def _blocks(
-    answer: Answer, view: int, live: NDArray[np.bool_], schemas: Mapping[int, Schema]
-) -> list[tuple[Block, NDArray[np.intp]]]:
-    lengths, ids = answer.lengths[view], answer.schemas[view]
-    ends = lengths.cumsum()
-    starts = ends - lengths
-    blocks = []
-    for schema in np.unique(ids[live]).tolist():
-        places = np.flatnonzero(live & (ids == schema))
-        pairs = zip(starts[places].tolist(), ends[places].tolist(), strict=True)
-        data = b"".join([answer.values[view][start:end] for start, end in pairs])
-        blocks.append((Block(schemas[schema], data, lengths[places]), places))
-    return blocks
+class Floats:
+    """Where the floats of several views lie in the rows of an answer whose views have one schema each.
+
+    Args:
+        schemas: of each view.
+        names: of each view the features wanted.
+    """
+
+    def __init__(self, schemas: Sequence[Schema | None], names: Sequence[Sequence[str]], kinds: Sequence[str]) -> None:
+        found = [
+            (view, name, schema)
+            for view, (schema, wanted) in enumerate(zip(schemas, names, strict=True))
+            for name in wanted
+            if schema and name in schema.places and schema.kinds[schema.places[name]] in kinds
+        ]
+        self._widths = np.array([[schema.width if schema else 0] for schema in schemas])
+        self.names = [(view, name) for view, name, _ in found]
+        """View and name of each of the F features that were found."""
+        places = np.array([schema.places[name] for _, name, schema in found], np.int64)
+        self.view = np.array([view for view, _, _ in found], np.intp)
+        self._offset = np.array([schema.bitmap for _, _, schema in found], np.int64) + 8 * places
+        self._byte, self._bit = places // 8, (places % 8).astype(np.uint8)[:, None]
+
+    def values(self, read: Read) -> NDArray[np.float64]:
+        """F × n, NaN where null; where the row is not live it says nothing."""
+        answer = read.answer
+        if (read.live & (answer.ends - answer.starts < self._widths)).any():
+            raise ValueError("a packed row is shorter than its schema says: materialize again")
+        # A float64 at every byte: one look-up finds those of all views and rows.
+        words = np.ndarray(max(len(answer.data) - 7, 0), "<f8", answer.data, strides=(1,))
+        values: NDArray[np.float64] = words.take(answer.starts[self.view] + self._offset[:, None], mode="clip")
+        return values
+
+    def present(self, read: Read) -> NDArray[np.bool_]:
+        """F × n: False where null or not live."""
+        answer = read.answer
+        at = answer.starts[self.view] + self._byte[:, None]
+        bits = np.frombuffer(answer.data, np.uint8).take(at, mode="clip") >> self._bit & 1
+        present = bits.view(np.bool_)
+        return present if read.all_live else present & read.live[self.view]
 
 
 @dataclass(frozen=True)
@@ -160,36 +200,65 @@ class Wanted:
         return cls(str(view.projection.name_to_use()), numbers, others)  # type: ignore[no-untyped-call]
 
 
-def as_columns(
-    keys: Sequence[str | int], wanted: Sequence[Wanted], views: Sequence[ViewRows], read_at: dt.datetime
-) -> OnlineRows:
-    """What was read, as columns, in the order in which the features are wanted."""
-    matrix = np.full((len(keys), sum([len(features.numbers) for features in wanted])), np.nan)
-    others: dict[str, NDArray[np.object_]] = {}
-    first = 0
-    for features, rows in zip(wanted, views, strict=True):
-        last = first + len(features.numbers)
-        for block, places in rows.blocks:
-            _fill(matrix[:, first:last], features.numbers, block, places)
-        others |= {name: _objects(name, len(keys), rows) for name in features.others}
-        first = last
-    return OnlineRows(
-        keys=tuple(keys),
-        names=tuple(name for features in wanted for name in features.numbers),
-        numbers=matrix,
-        others=others,
-        event_times={f.view: rows.times.view("datetime64[us]") for f, rows in zip(wanted, views, strict=True)},
-        statuses={features.view: rows.statuses for features, rows in zip(wanted, views, strict=True)},
-        read_at=read_at,
-    )
+class Columns:
+    """Turns answers into columns. What depends on the schemas of their rows is worked out once.
+
+    Args:
+        wanted: of each view.
+    """
+
+    def __init__(self, wanted: Sequence[Wanted]) -> None:
+        self._wanted = wanted
+        self._names = tuple(name for features in wanted for name in features.numbers)
+        self._floats: dict[tuple[int, ...], Floats] = {}
+
+    def of(self, keys: Sequence[str | int], read: Read) -> OnlineRows:
+        """The rows of these keys."""
+        numbers = self._fast_numbers(read)
+        views = [read.view(number) if numbers is None or f.others else None for number, f in enumerate(self._wanted)]
+        others: dict[str, NDArray[np.object_]] = {}
+        for rows, features in zip(views, self._wanted, strict=True):
+            others |= {name: _objects(name, len(keys), rows) for name in features.others if rows}
+        return OnlineRows(
+            keys=tuple(keys),
+            names=self._names,
+            numbers=self._numbers(len(keys), views) if numbers is None else numbers,
+            others=others,
+            event_times={f.view: read.answer.times[i].view("datetime64[us]") for i, f in enumerate(self._wanted)},
+            statuses={f.view: read.statuses[i] for i, f in enumerate(self._wanted)},
+            read_at=moment(read.answer.now),
+        )
+
+    def _fast_numbers(self, read: Read) -> NDArray[np.float64] | None:
+        """All numbers at once, where each view's rows have one schema that keeps them all as floats; else None."""
+        schemas = read.uniform
+        if schemas is None or None in schemas:
+            return None
+        ids = tuple(schema.id for schema in schemas if schema)
+        if ids not in self._floats:
+            self._floats[ids] = Floats(schemas, [features.numbers for features in self._wanted], FLOATS)
+        floats = self._floats[ids]
+        if len(floats.names) != len(self._names):
+            return None
+        values = floats.values(read)
+        if not read.all_live:
+            values[~read.live[floats.view]] = np.nan
+        return values.T
+
+    def _numbers(self, n: int, views: Sequence[ViewRows | None]) -> NDArray[np.float64]:
+        matrix = np.full((n, len(self._names)), np.nan)
+        first = 0
+        for features, rows in zip(self._wanted, views, strict=True):
+            last = first + len(features.numbers)
+            for block, places in rows.blocks if rows else ():
+                _fill(matrix[:, first:last], features.numbers, block, places)
+            first = last
+        return matrix
 
 
 def _fill(matrix: NDArray[np.float64], names: tuple[str, ...], block: Block, places: NDArray[np.intp]) -> None:
     """Write the block's numbers to their rows of `matrix` (n × names)."""
     layout = _layout(names, block.schema)
-    if len(layout.floats) == len(names) and len(places) == len(matrix):
-        matrix[:] = block.floats[:, layout.floats]
-        return
     matrix[places[:, None], layout.to_floats] = block.floats[:, layout.floats]
     for to, place in layout.integers:
         matrix[places, to] = np.where(block.present[:, place], block.numbers(place), np.nan)

@@ -153,10 +153,10 @@ def upsert_statement(db_schema: str, table: str) -> bytes:
 def read_statement(db_schema: str, tables: tuple[str, ...], clock: str) -> bytes:
     """One statement for all views, and one value as its answer: the bytes that `Answer.of` reads.
 
-    Its parameter is the keys, each once. One value instead of a row for each key and view, because PostgreSQL and the
-    client would else spend most of the time on the cells of the answer.
+    Its parameter $1 is the keys, each once. One value instead of a row for each key and view, because PostgreSQL and
+    the client would else spend most of the time on the cells of the answer.
     """
-    named = [_named(db_schema, table) for table in tables]
+    named = [sql.Identifier(db_schema, table) for table in tables]
     now: sql.Composable = sql.SQL("(extract(epoch FROM now()) * 1000000)::bigint")
     if clock == "data":
         newest = [sql.SQL("(SELECT max(event_us) FROM {})").format(name) for name in named]
@@ -177,7 +177,7 @@ def read_statement(db_schema: str, tables: tuple[str, ...], clock: str) -> bytes
         for name, v in zip(named, views, strict=True)
     ]
     return (
-        sql.SQL("SELECT int8send({}) || {} FROM unnest(%b::bytea[]) WITH ORDINALITY AS k(key, place) {}")
+        sql.SQL("SELECT int8send({}) || {} FROM unnest($1::bytea[]) WITH ORDINALITY AS k(key, place) {}")
         .format(now, sql.SQL(" || ").join(strings), sql.SQL(" ").join(joins))
         .as_bytes()
     )
@@ -196,20 +196,20 @@ class Answer:
     """v × n, event times."""
     schemas: NDArray[np.int64]
     """v × n."""
-    lengths: NDArray[np.int32]
-    """v × n, bytes of each value."""
-    values: list[bytes]
-    """For each view the values one after the other."""
+    starts: NDArray[np.int64]
+    """v × n, where each value starts in `data`."""
+    ends: NDArray[np.int64]
+    """v × n, where it ends."""
+    data: bytes
 
     @classmethod
     def of(cls, data: bytes, views: int, keys: int) -> Answer:
         cells = views * keys
         times, schemas = np.frombuffer(data, ">i8", 2 * cells, 8).astype(np.int64).reshape(2, views, keys)
-        lengths = np.frombuffer(data, ">i4", cells, 8 + 16 * cells).astype(np.int32).reshape(views, keys)
-        ends = (8 + 20 * cells + lengths.sum(axis=1).cumsum()).tolist()
-        starts = [8 + 20 * cells, *ends]
-        values = [data[start:end] for start, end in zip(starts, ends, strict=False)]
-        return cls(int.from_bytes(data[:8], "big", signed=True), times, schemas, lengths, values)
+        lengths = np.frombuffer(data, ">i4", cells, 8 + 16 * cells).astype(np.int64)
+        ends = lengths.cumsum() + (8 + 20 * cells)
+        starts, ends = (ends - lengths).reshape(views, keys), ends.reshape(views, keys)
+        return cls(int.from_bytes(data[:8], "big", signed=True), times, schemas, starts, ends, data)
 
     def ids(self) -> set[int]:
         """The schemas of the rows that there are."""

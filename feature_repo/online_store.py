@@ -37,8 +37,9 @@ from psycopg.types.json import Jsonb
 
 from feature_repo import online_sql
 from feature_repo.online_pool import OnlinePool, PoolConfig, Result
-from feature_repo.online_response import PackedResponse, Part, fill_response
-from feature_repo.online_rows import OnlineRows, ViewRows, Wanted, as_columns, view_rows
+from feature_repo.online_query import ask
+from feature_repo.online_response import PackedResponse, fill_response
+from feature_repo.online_rows import Columns, OnlineRows, Read, Wanted
 from feature_repo.online_sql import NEVER, Answer, PackedRow, microseconds, moment
 from feature_repo.packed_frame import key_bytes, packed_rows, text_keys
 from feature_repo.packing import KINDS, Schema, pack_messages
@@ -127,7 +128,7 @@ class PackedPostgresOnlineStore(OnlineStore):
         """
         keys = [_key(config, key) for key in entity_keys]
         distinct = list(dict.fromkeys(keys))
-        _, (rows,) = self._ask(config, self._query(config, [table]), distinct)
+        rows = self._ask(config, self._query(config, [table]), distinct).view(0)
         times = [None if time == NEVER else moment(time) for time in rows.times.tolist()]
         found = dict(zip(distinct, zip(times, rows.messages(requested_features or None), strict=True), strict=True))
         return [found[key] for key in keys]
@@ -161,15 +162,14 @@ class PackedPostgresOnlineStore(OnlineStore):
         Raises:
             ValueError: a feature that its view does not have, or views with several or different join keys.
         """
-        views, features = [view for view, _ in wanted], [Wanted.of(view, names) for view, names in wanted]
+        views, columns = [view for view, _ in wanted], Columns([Wanted.of(view, names) for view, names in wanted])
         if len({tuple(view.join_keys) for view in views}) != 1:
             raise ValueError(f"{', '.join(view.name for view in views)} have different join keys: read them apart")
         query = self._query(config, views)
 
         def read(keys: Sequence[str | int]) -> OnlineRows:
             distinct = list(dict.fromkeys(keys))
-            now, rows = self._ask(config, query, key_bytes(views[0], distinct))
-            answer = as_columns(distinct, features, rows, moment(now))
+            answer = columns.of(distinct, self._ask(config, query, key_bytes(views[0], distinct)))
             if len(distinct) == len(keys):
                 return answer
             place = {key: i for i, key in enumerate(distinct)}
@@ -211,12 +211,11 @@ class PackedPostgresOnlineStore(OnlineStore):
         """Feast's hook for stores that read all views at once."""
         asked = _Asked(config, join_key_values, entity_name_to_join_key_map)
         for together in asked.alike(grouped_refs):
-            views, entities = [view for view, _ in together], asked.of(together[0][0])
-            _, read = self._ask(config, self._query(config, views), entities.keys)
-            parts = [Part(view, names, rows) for (view, names), rows in zip(together, read, strict=True)]
+            entities = asked.of(together[0][0])
             fill_response(
                 online_features_response,
-                parts,
+                together,
+                self._ask(config, self._query(config, [view for view, _ in together]), entities.keys),
                 entities.places,
                 entities.length,
                 full_feature_names,
@@ -224,12 +223,10 @@ class PackedPostgresOnlineStore(OnlineStore):
             )
 
     def get_online_features(self, *args: Any, **kwargs: Any) -> OnlineResponse:
-        answer = super().get_online_features(*args, **kwargs)
-        return PackedResponse(answer.proto, answer._feature_types)
+        return PackedResponse.like(super().get_online_features(*args, **kwargs))
 
     async def get_online_features_async(self, *args: Any, **kwargs: Any) -> OnlineResponse:
-        answer = await super().get_online_features_async(*args, **kwargs)
-        return PackedResponse(answer.proto, answer._feature_types)
+        return PackedResponse.like(await super().get_online_features_async(*args, **kwargs))
 
     async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
         await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
@@ -240,17 +237,15 @@ class PackedPostgresOnlineStore(OnlineStore):
         statement = online_sql.read_statement(options.db_schema, tables, options.clock)
         return _Query(statement, tuple(getattr(view, "ttl", None) for view in views))
 
-    def _ask(self, config: RepoConfig, query: _Query, keys: list[bytes]) -> tuple[int, list[ViewRows]]:
-        """The store's time, and what each view holds of these keys, each given once."""
+    def _ask(self, config: RepoConfig, query: _Query, keys: list[bytes]) -> Read:
+        """What the views hold of these keys, each given once."""
 
         def work(connection: psycopg.Connection) -> tuple[Answer, Mapping[int, Schema]]:
-            row = connection.execute(query.statement, [keys], binary=True).fetchone()
-            assert row is not None, "an aggregate has one row"
-            answer = Answer.of(row[0], len(query.ttls), len(keys))
+            answer = Answer.of(ask(connection, query.statement, keys), len(query.ttls), len(keys))
             return answer, self._known(connection, config.online_store.db_schema, answer.ids())
 
         answer, schemas = self.run(config, work)
-        return answer.now, view_rows(answer, query.ttls, schemas)
+        return Read(answer, query.ttls, schemas)
 
     def _known(self, connection: psycopg.Connection, db_schema: str, ids: set[int]) -> Mapping[int, Schema]:
         """The schemas of rows. An id is a hash of its schema's content, so what is known stays true."""
@@ -348,17 +343,20 @@ class _Asked:
         return self._known[join]
 
     def _join(self, view: FeatureView) -> Any:
-        return tuple(view.join_keys), tuple(sorted(view.projection.join_key_map.items()))
+        return tuple([key.name for key in view.entity_columns]), tuple(sorted(view.projection.join_key_map.items()))
 
     def _texts(self, view: FeatureView) -> _Entities | None:
         """The entities of a view with one text key, without Feast's detour; None for any other."""
-        values = self._values.get(view.join_keys[0]) if len(view.join_keys) == 1 else None
-        if not values or view.projection.join_key_map or not all(value.HasField("string_val") for value in values):
+        if len(view.entity_columns) != 1 or view.projection.join_key_map:
+            return None
+        key = view.entity_columns[0].name
+        values = self._values.get(key)
+        if not values or not all(value.HasField("string_val") for value in values):
             return None
         places: dict[str, list[int]] = {}
         for place, value in enumerate(values):
             places.setdefault(value.string_val, []).append(place)
-        return _Entities(text_keys(view.join_keys[0], list(places)), list(places.values()), len(values))
+        return _Entities(text_keys(key, list(places)), list(places.values()), len(values))
 
     def _any(self, view: FeatureView) -> _Entities:
         rows, places, length = utils._get_unique_entities(view, self._values, self._join_keys)

@@ -56,6 +56,9 @@ class Schema:
         order = sorted(kinds, key=lambda name: (_group(kinds[name]), name))
         return cls(tuple(order), tuple(kinds[name] for name in order))
 
+    def __hash__(self) -> int:
+        return self.id
+
     @cached_property
     def id(self) -> int:
         """63 bits of a hash of the content: the same in every process, with nobody to ask."""
@@ -151,33 +154,28 @@ class Block:
     """Packed rows of one schema, read a column at a time. Shapes: n rows.
 
     Args:
-        data: the rows one after the other.
-        lengths: bytes of each row, n.
+        data: bytes with the rows.
+        starts: where each row starts, n.
+        ends: where it ends, n.
 
     Raises:
         ValueError: a row is shorter than its schema says.
     """
 
-    def __init__(self, schema: Schema, data: bytes, lengths: NDArray[np.integer[Any]]) -> None:
+    def __init__(self, schema: Schema, data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         self.schema = schema
         self._data = data
-        self._lengths = lengths
-        self._only_fixed = len(data) == len(lengths) * schema.width
-        if lengths.min(initial=schema.width) < schema.width:
+        self._starts = starts
+        self._ends = ends
+        if (ends - starts).min(initial=schema.width) < schema.width:
             raise ValueError(f"a packed row is shorter than the {schema.width} bytes of its schema: materialize again")
-
-    @cached_property
-    def _ends(self) -> NDArray[np.int64]:
-        return self._lengths.cumsum(dtype=np.int64)
 
     @cached_property
     def _bytes(self) -> NDArray[np.uint8]:
         """n × width: the part of fixed width."""
-        width, n, data = self.schema.width, len(self._lengths), self._data
-        if not self._only_fixed:
-            starts = (self._ends - self._lengths).tolist()
-            data = b"".join([data[start : start + width] for start in starts])
-        return np.frombuffer(data, np.uint8).reshape(n, width)
+        width = self.schema.width
+        data = b"".join([self._data[start : start + width] for start in self._starts.tolist()])
+        return np.frombuffer(data, np.uint8).reshape(len(self._starts), width)
 
     @cached_property
     def present(self) -> NDArray[np.bool_]:
@@ -197,11 +195,13 @@ class Block:
         return self._bytes[:, self.schema.bitmap + 8 * self.schema.floats :].view("<i8")
 
     @cached_property
-    def messages(self) -> list[Any]:
-        """n rows of the features that have no fixed width, as feast messages."""
-        starts, ends = self._ends - self._lengths + self.schema.width, self._ends
-        pairs = zip(starts.tolist(), ends.tolist(), strict=True)
-        return [RepeatedValue.FromString(self._data[start:end]).val for start, end in pairs]
+    def messages(self) -> Sequence[ValueProto]:
+        """The features that have no fixed width as feast messages, row after row.
+
+        One message after the other is the message of all: so the rows are parsed in one go.
+        """
+        pairs = zip((self._starts + self.schema.width).tolist(), self._ends.tolist(), strict=True)
+        return list(RepeatedValue.FromString(b"".join([self._data[start:end] for start, end in pairs])).val)
 
     def numbers(self, place: int) -> NDArray[Any]:
         """The cells of a feature of fixed width, float64 or int64; NaN or 0 where null."""
@@ -211,7 +211,7 @@ class Block:
     def cells(self, place: int) -> list[ValueProto]:
         """The cells of any feature as feast messages; an unset message is null."""
         if place >= self.schema.fixed:
-            return [row[place - self.schema.fixed] for row in self.messages]
+            return list(self.messages[place - self.schema.fixed :: len(self.schema.names) - self.schema.fixed])
         kind, present = self.schema.kinds[place], self.present[:, place]
         if kind == "double_val":
             (column,) = serialized_doubles(self.numbers(place)[None], present[None])

@@ -19,8 +19,8 @@ from feast.value_type import ValueType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.online_response import PackedResponse, Part, fill_response
-from feature_repo.online_rows import Wanted, as_columns, view_rows
+from feature_repo.online_response import PackedResponse, fill_response
+from feature_repo.online_rows import Columns, Read, Wanted
 from feature_repo.online_sql import NEVER, Answer, microseconds, moment
 from feature_repo.packed_frame import key_bytes
 from feature_repo.packing import KINDS, NULL, Block, Schema, pack_messages
@@ -60,7 +60,8 @@ def same(one: Value, other: Value) -> bool:
 
 
 def unpacked(schema: Schema, values: list[bytes]) -> list[dict[str, Value]]:
-    block = Block(schema, b"".join(values), np.array([len(value) for value in values], np.int64))
+    ends = np.cumsum([len(value) for value in values])
+    block = Block(schema, b"".join(values), ends - [len(value) for value in values], ends)
     columns = {name: block.cells(place) for name, place in schema.places.items()}
     return [{name: cells[i] for name, cells in columns.items()} for i in range(len(values))]
 
@@ -92,7 +93,7 @@ def test_a_schema_with_another_name_or_type_has_another_id() -> None:
 def test_a_value_that_is_too_short_for_its_schema_is_refused() -> None:
     schema, (value,) = pack_messages([{"d1": Value(double_val=1.0), "d2": NULL}], DECLARED)
     with pytest.raises(ValueError, match="shorter than the 17 bytes of its schema"):
-        Block(schema, value[:-1], np.array([len(value) - 1]))
+        Block(schema, value[:-1], np.array([0]), np.array([len(value) - 1]))
 
 
 @given(st.datetimes(timezones=st.just(dt.UTC)))
@@ -164,25 +165,29 @@ def test_the_answer_is_the_one_that_feast_would_make(read: Stored, full: bool, r
     data, schemas, n = read
     asked = [random.randrange(n) for _ in range(random.randint(n, 2 * n))] + list(range(n))
     places = [[place for place, key in enumerate(asked) if key == wanted] for wanted in range(n)]
-    (found,) = view_rows(data, [None], schemas)
+    read = Read(data, [None], schemas)
+    found = read.view(0)
     names = ["s", "d2", "d1", "never", "list", "i8", "b"]
     times = [None if time == NEVER else moment(time).replace(tzinfo=None) for time in found.times.tolist()]
     expected, answer = GetOnlineFeaturesResponse(), GetOnlineFeaturesResponse()
     messages = list(zip(times, found.messages(names), strict=True))
     utils._populate_response_from_feature_data(names, messages, places, expected, full, view(), len(asked), True)
-    fill_response(answer, [Part(view(), names, found)], places, len(asked), full, True)
+    fill_response(answer, [(view(), names)], read, places, len(asked), full, True)
     assert answer.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
     types = {name: kind.to_value_type() for name, kind in TYPES.items()}
-    assert repr(PackedResponse(answer, types).to_dict(True)) == repr(OnlineResponse(expected, types).to_dict(True))
+    assert repr(PackedResponse.like(OnlineResponse(answer, types)).to_dict(True)) == repr(
+        OnlineResponse(expected, types).to_dict(True)
+    )
 
 
 @given(stored())
 def test_an_expired_row_answers_its_time_and_nulls_outside_max_age(read: Stored) -> None:
     data, schemas, n = read
     ttl = dt.timedelta(microseconds=NOW // 2)
-    (found,) = view_rows(data, [ttl], schemas)
+    read = Read(data, [ttl], schemas)
+    found = read.view(0)
     answer = GetOnlineFeaturesResponse()
-    fill_response(answer, [Part(view(), ["d1", "s"], found)], [[i] for i in range(n)], n, False, False)
+    fill_response(answer, [(view(), ["d1", "s"])], read, [[i] for i in range(n)], n, False, False)
     for i, time in enumerate(found.times.tolist()):
         (vector, _) = answer.results
         if time == NEVER:
@@ -199,8 +204,8 @@ def test_numbers_of_an_old_schema_are_nan_where_the_feature_is_new() -> None:
     new = pack_messages([{"d1": Value(double_val=1.5), "i8": Value(int64_val=7), "b": Value(bool_val=True)}], DECLARED)
     old = pack_messages([{"i8": Value(int64_val=9)}], DECLARED)
     data = answer_of([(5, new[0].id, new[1][0]), (NEVER, 0, b""), (3, old[0].id, old[1][0])], 100)
-    (found,) = view_rows(data, [None], {new[0].id: new[0], old[0].id: old[0]})
-    table = as_columns(["y", "z", "x"], [Wanted.of(view(), ["b", "d1", "s", "i8"])], [found], moment(100))
+    read = Read(data, [None], {new[0].id: new[0], old[0].id: old[0]})
+    table = Columns([Wanted.of(view(), ["b", "d1", "s", "i8"])]).of(["y", "z", "x"], read)
     assert table.names == ("b", "d1", "i8")
     np.testing.assert_array_equal(table.numbers, [[1, 1.5, 7], [np.nan] * 3, [np.nan, np.nan, 9]])
     assert list(table.others["s"]) == [None, None, None]
@@ -210,12 +215,26 @@ def test_numbers_of_an_old_schema_are_nan_where_the_feature_is_new() -> None:
 
 def test_a_row_without_any_feature_has_a_time_and_no_values() -> None:
     empty = Schema.of({})
-    (found,) = view_rows(answer_of([(5, empty.id, b"")], 100), [None], {empty.id: empty})
+    found = Read(answer_of([(5, empty.id, b"")], 100), [None], {empty.id: empty}).view(0)
     assert found.messages(None) == [{}]
     assert found.times.tolist() == [5]
 
 
 def test_asking_for_no_key_answers_nothing() -> None:
-    (found,) = view_rows(answer_of([], 100), [None], {})
-    assert found.messages(None) == []
-    assert as_columns([], [Wanted.of(view(), ["d1", "s"])], [found], moment(100)).numbers.shape == (0, 1)
+    read = Read(answer_of([], 100), [None], {})
+    assert read.view(0).messages(None) == []
+    assert Columns([Wanted.of(view(), ["d1", "s"])]).of([], read).numbers.shape == (0, 1)
+
+
+@given(stored(), st.integers(0, NOW))
+def test_columns_say_what_the_messages_say(read: Stored, age: int) -> None:
+    data, schemas, n = read
+    names = ["d2", "i8", "f", "d1", "b"]
+    for wanted in (names, ["d2", "d1"], ["f"]):
+        judged = Read(data, [dt.timedelta(microseconds=age)], schemas)
+        table = Columns([Wanted.of(view(), wanted)]).of(list(range(n)), judged)
+        for row, message in zip(table.numbers, judged.view(0).messages(wanted), strict=True):
+            for value, name in zip(row, table.names, strict=True):
+                cell = (message or {}).get(name, NULL)
+                kind = cell.WhichOneof("val")
+                assert np.array_equal(value, float(getattr(cell, kind)) if kind else np.nan, equal_nan=True)

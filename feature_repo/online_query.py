@@ -29,6 +29,14 @@ def ask(connection: psycopg.Connection, statement: bytes, keys: Sequence[bytes])
     Raises:
         psycopg.Error: as a cursor would; OperationalError where the connection is lost.
     """
+    try:
+        return _ask(connection, statement, keys)
+    except psycopg.errors.InvalidSqlStatementName:  # psycopg, or a pooler between, deallocated all that was prepared
+        _prepared[connection].clear()
+        return _ask(connection, statement, keys)
+
+
+def _ask(connection: psycopg.Connection, statement: bytes, keys: Sequence[bytes]) -> bytes:
     name = _name(statement)
     known = _prepared.setdefault(connection, set())
     if name not in known:

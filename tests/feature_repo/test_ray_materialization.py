@@ -98,14 +98,14 @@ def test_what_ray_leaves_out_it_does_not_tell(
     """
     write(database, ["old", "new"], [NOW - TTL * 2, NOW - HOUR])
     with connect(database, autocommit=True) as connection:
-        connection.execute("ALTER TABLE feast.betting_match_market_packed ADD CONSTRAINT none CHECK (false)")
+        connection.execute('ALTER TABLE feast."betting:match_market" ADD CONSTRAINT none CHECK (false)')
     run = materialize(database, at_an_address)
     assert run.code == 0, run.output
     assert run.listened == {"127.0.0.1"}
     assert written(database, "match_strength") == 1
     assert written(database, "match_market") == 0
     with connect(database, autocommit=True) as connection:
-        connection.execute("ALTER TABLE feast.betting_match_market_packed DROP CONSTRAINT none")
+        connection.execute('ALTER TABLE feast."betting:match_market" DROP CONSTRAINT none')
     materialize_upcoming(store, NOW - TTL * 3, NOW)
     assert written(database, "match_strength") == written(database, "match_market") == 2
 

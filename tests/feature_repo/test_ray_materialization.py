@@ -56,7 +56,7 @@ def served(store: FeatureStore, ids: list[str]) -> list[bytes]:
 def written(url: str, view: str) -> int:
     """Number of matches in the online table of a view, expired ones as well."""
     with connect(url) as connection:
-        row = connection.execute(f"SELECT count(*) FROM feast.betting_{view}_packed").fetchone()  # noqa: S608
+        row = connection.execute(f'SELECT count(*) FROM feast."betting:{view}"').fetchone()  # noqa: S608
     assert row is not None
     return int(row[0])
 

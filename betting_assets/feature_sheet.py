@@ -47,7 +47,7 @@ def feature_sheet(settings: Settings, match_id: str, at: dt.datetime | None = No
 
 def _served_now(store: FeatureStore, match_id: str) -> FeatureSheet:
     from feature_repo.columns import typed
-    from feature_repo.online_rows import PRESENT
+    from feature_repo.online_read import PRESENT
     from feature_repo.operations import read_features
 
     wanted = _features()

@@ -15,7 +15,7 @@ from feast.type_map import feast_value_type_to_python_type
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
-from feature_repo.online_rows import NOT_FOUND, PRESENT, Floats, Read, ViewRows
+from feature_repo.online_read import NOT_FOUND, PRESENT, Floats, Read, ViewRows
 from feature_repo.online_sql import NEVER
 from feature_repo.packing import NULL, Schema, serialized_doubles
 

@@ -20,13 +20,11 @@ import asyncio
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Literal
 
 import pandas as pd
 import psycopg
-from feast import Entity, FeatureView, RepoConfig, utils
-from feast.infra.key_encoding_utils import serialize_entity_key
+from feast import Entity, FeatureView, RepoConfig
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.online_response import OnlineResponse
@@ -36,12 +34,14 @@ from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from psycopg.types.json import Jsonb
 
 from feature_repo import online_sql
+from feature_repo.online_entities import AskedEntities, serialized
 from feature_repo.online_pool import OnlinePool, PoolConfig, Result
 from feature_repo.online_query import ask
+from feature_repo.online_read import Read
 from feature_repo.online_response import PackedResponse, fill_response
-from feature_repo.online_rows import Columns, OnlineRows, Read, Wanted
+from feature_repo.online_rows import Columns, OnlineRows, Wanted
 from feature_repo.online_sql import NEVER, Answer, PackedRow, microseconds, moment
-from feature_repo.packed_frame import key_bytes, packed_rows, text_keys
+from feature_repo.packed_frame import key_bytes, packed_rows
 from feature_repo.packing import KINDS, Schema, pack_messages
 
 Row = tuple[EntityKeyProto, dict[str, ValueProto], dt.datetime, dt.datetime | None]
@@ -126,7 +126,7 @@ class PackedPostgresOnlineStore(OnlineStore):
 
         (None, None): there is no row. (time, None): it has expired. A feature that the row lacks is absent.
         """
-        keys = [_key(config, key) for key in entity_keys]
+        keys = [serialized(config, key) for key in entity_keys]
         distinct = list(dict.fromkeys(keys))
         rows = self._ask(config, self._query(config, [table]), distinct).view(0)
         times = [None if time == NEVER else moment(time) for time in rows.times.tolist()]
@@ -209,7 +209,7 @@ class PackedPostgresOnlineStore(OnlineStore):
         include_feature_view_version_metadata: bool,
     ) -> None:
         """Feast's hook for stores that read all views at once."""
-        asked = _Asked(config, join_key_values, entity_name_to_join_key_map)
+        asked = AskedEntities(config, join_key_values, entity_name_to_join_key_map)
         for together in asked.alike(grouped_refs):
             entities = asked.of(together[0][0])
             fill_response(
@@ -305,59 +305,5 @@ def _packed(config: RepoConfig, view: FeatureView, data: Sequence[Row]) -> list[
         for number, value in zip(numbers, blobs, strict=True):
             key, _, event, created = data[number]
             made = NEVER if created is None else microseconds(created)
-            packed[number] = PackedRow(_key(config, key), microseconds(event), made, schema, value)
+            packed[number] = PackedRow(serialized(config, key), microseconds(event), made, schema, value)
     return [row for row in packed if row is not None]
-
-
-def _key(config: RepoConfig, key: EntityKeyProto) -> bytes:
-    return serialize_entity_key(key, entity_key_serialization_version=config.entity_key_serialization_version)
-
-
-@dataclass(frozen=True)
-class _Entities:
-    keys: list[bytes]
-    """Serialized, each once."""
-    places: Sequence[Sequence[int]]
-    """Of each key, its places in the answer."""
-    length: int
-    """Of the answer."""
-
-
-class _Asked:
-    """The distinct entities of a read, worked out once for all views with the same join keys."""
-
-    def __init__(self, config: RepoConfig, join_key_values: dict[str, Any], join_keys: dict[str, str]) -> None:
-        self._config = config
-        self._values = join_key_values
-        self._join_keys = join_keys
-        self._known: dict[Any, _Entities] = {}
-
-    def alike(self, wanted: Sequence[tuple[FeatureView, list[str]]]) -> list[list[tuple[FeatureView, list[str]]]]:
-        """Views with the same join keys, one after the other: they are read together."""
-        return [list(group) for _, group in groupby(wanted, lambda one: self._join(one[0]))]
-
-    def of(self, view: FeatureView) -> _Entities:
-        join = self._join(view)
-        if join not in self._known:
-            self._known[join] = self._texts(view) or self._any(view)
-        return self._known[join]
-
-    def _join(self, view: FeatureView) -> Any:
-        return tuple([key.name for key in view.entity_columns]), tuple(sorted(view.projection.join_key_map.items()))
-
-    def _texts(self, view: FeatureView) -> _Entities | None:
-        """The entities of a view with one text key, without Feast's detour; None for any other."""
-        if len(view.entity_columns) != 1 or view.projection.join_key_map:
-            return None
-        key = view.entity_columns[0].name
-        values = self._values.get(key)
-        if not values or not all(value.HasField("string_val") for value in values):
-            return None
-        places: dict[str, list[int]] = {}
-        for place, value in enumerate(values):
-            places.setdefault(value.string_val, []).append(place)
-        return _Entities(text_keys(key, list(places)), list(places.values()), len(values))
-
-    def _any(self, view: FeatureView) -> _Entities:
-        rows, places, length = utils._get_unique_entities(view, self._values, self._join_keys)
-        return _Entities([_key(self._config, key) for key in utils._get_entity_key_protos(rows)], places, length)

@@ -19,7 +19,8 @@ from sqlalchemy import text
 from betting_assets.modelling.feature_tables import KEYS
 from feature_repo.columns import typed
 from feature_repo.entities import match
-from feature_repo.online_rows import PRESENT, OnlineRows
+from feature_repo.online_read import PRESENT
+from feature_repo.online_rows import OnlineRows
 from feature_repo.services import FEATURE_SERVICES, feature_names, feature_service
 from feature_repo.store import REGISTRY_LOCK, online_store, registry_engine, registry_state
 from feature_repo.views import match_market, match_strength

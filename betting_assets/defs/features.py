@@ -199,7 +199,7 @@ def _freshness_check(view: str) -> dg.AssetChecksDefinition:
     def is_fresh(platform: dg.ResourceParam[Platform]) -> dg.AssetCheckResult:
         from feast import FeatureService
 
-        from feature_repo.online_rows import OUTSIDE_MAX_AGE
+        from feature_repo.online_read import OUTSIDE_MAX_AGE
         from feature_repo.operations import VIEWS as DEFINED
         from feature_repo.operations import read_online
 

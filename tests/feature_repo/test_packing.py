@@ -19,8 +19,9 @@ from feast.value_type import ValueType
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feature_repo.online_read import Read
 from feature_repo.online_response import PackedResponse, fill_response
-from feature_repo.online_rows import Columns, Read, Wanted
+from feature_repo.online_rows import Columns, Wanted
 from feature_repo.online_sql import NEVER, Answer, microseconds, moment
 from feature_repo.packed_frame import key_bytes
 from feature_repo.packing import KINDS, NULL, Block, Schema, pack_messages

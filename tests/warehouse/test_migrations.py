@@ -80,3 +80,15 @@ def test_every_table_and_column_says_what_it_holds() -> None:
     ]
     assert silent == []
     assert [str(table) for table in metadata.tables.values() if not table.comment] == []
+
+
+def test_a_platform_from_before_pushed_rows_can_take_them_and_loses_the_old_online_tables(database: str) -> None:
+    with connect(database, autocommit=True) as conn:
+        conn.execute("UPDATE alembic_version SET version_num = '0002'")
+        conn.execute("CREATE TABLE features.match_market (match_id text PRIMARY KEY)")
+        conn.execute("CREATE SCHEMA feast")
+        conn.execute("CREATE TABLE feast.betting_match_market (entity_key bytea, feature_name text)")
+    migrate(database)
+    with connect(database) as conn:
+        conn.execute("INSERT INTO features.match_market (match_id, pushed_at) VALUES ('a', now())")
+        assert conn.execute("SELECT to_regclass('feast.betting_match_market')").fetchone() == (None,)

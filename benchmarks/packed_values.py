@@ -142,13 +142,17 @@ class Packed:
         floats, integers = cells[:, : schema.floats], cells[:, schema.floats :].astype(np.int64)
         return pack(schema, floats, integers, present, [list(row.values()) for row in texts])
 
+    def _block(self, values: list[bytes]) -> Block:
+        ends = np.cumsum([len(value) for value in values])
+        return Block(self._schema, b"".join(values), ends - [len(value) for value in values], ends)
+
     def to_messages(self, values: list[bytes]) -> Messages:
-        block = Block(self._schema, values)
+        block = self._block(values)
         columns = [block.cells(self._schema.places[name]) for name in self._kinds]
         return [dict(zip(self._kinds, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def to_columns(self, values: list[bytes]) -> Columns:
-        block, columns = Block(self._schema, values), {}
+        block, columns = self._block(values), {}
         for name in self._kinds:
             place = self._schema.places[name]
             if place < self._schema.fixed:

@@ -16,6 +16,8 @@ from feature_repo.packed_frame import text_keys
 
 def serialized(config: RepoConfig, key: EntityKeyProto) -> bytes:
     """The bytes that a row is found by."""
+    if len(key.join_keys) == 1 and key.entity_values[0].HasField("string_val"):
+        return text_keys(key.join_keys[0], [key.entity_values[0].string_val])[0]
     return serialize_entity_key(key, entity_key_serialization_version=config.entity_key_serialization_version)
 
 

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from feature_repo.online_read import NOT_FOUND, PRESENT, Floats, Read, ViewRows
 from feature_repo.online_sql import NEVER
-from feature_repo.packing import NULL, Schema, serialized_doubles
+from feature_repo.packing import FEW, NULL, Schema, serialized_doubles
 
 FeatureVector = GetOnlineFeaturesResponse.FeatureVector
 Places = NDArray[np.intp] | slice
-FEW = 16
 SHIFTS = np.arange(0, 35, 7)
 STATUSES, TIMES, RESULTS = 0x12, 0x1A, 0x12
 """Tags of FeatureVector.statuses, FeatureVector.event_timestamps and GetOnlineFeaturesResponse.results."""

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import psycopg
@@ -23,8 +24,7 @@ NEVER = -(2**63)
 """The earliest time: created time of a row whose source has none, event time of a row that is not there."""
 
 
-@dataclass(frozen=True)
-class PackedRow:
+class PackedRow(NamedTuple):
     """A row as it is written. Times are microseconds since 1970 UTC: numbers, which no zone can shift."""
 
     key: bytes

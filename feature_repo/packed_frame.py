@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,12 @@ def key_bytes(view: FeatureView, keys: Sequence[str | int]) -> list[bytes]:
 
 def text_keys(join_key: str, keys: Sequence[str]) -> list[bytes]:
     """As Feast's serialize_entity_key, version 3, for one text key."""
-    start = serialize_entity_key_prefix([join_key])
+    start = _prefix(join_key)
     values = [key.encode() for key in keys]
     return [start + HEAD.pack(ValueType.STRING.value, len(value)) + value for value in values]
+
+
+_prefix = lru_cache(maxsize=512)(lambda join_key: serialize_entity_key_prefix([join_key]))
 
 
 def packed_rows(view: FeatureView, frame: pd.DataFrame) -> list[PackedRow]:
@@ -74,17 +78,22 @@ def packed_rows(view: FeatureView, frame: pd.DataFrame) -> list[PackedRow]:
 def _pack(view: FeatureView, frame: pd.DataFrame) -> tuple[Schema, list[bytes]]:
     types = {feature.name: feature.dtype.to_value_type() for feature in view.features}
     schema = Schema.of({name: KINDS.get(kind, MESSAGE) for name, kind in types.items()})
-    n = len(frame)
-    fixed = schema.names[: schema.fixed]
+    n, split = len(frame), schema.floats
+    columns = frame[list(schema.names[: schema.fixed])]
+    floats, integers = np.zeros((n, split), np.float64), np.zeros((n, schema.fixed - split), np.int64)
+    if (columns.dtypes.iloc[:split] == np.float64).all():
+        floats = columns.iloc[:, :split].to_numpy()
+        singly = range(split, schema.fixed)
+    else:
+        singly = range(schema.fixed)
     present = np.empty((n, schema.fixed), np.bool_)
-    floats = np.zeros((n, schema.floats), np.float64)
-    integers = np.zeros((n, schema.fixed - schema.floats), np.int64)
-    for place, name in enumerate(fixed):
-        column = frame[name]
+    present[:, :split] = ~np.isnan(floats)
+    for place in singly:
+        column = columns.iloc[:, place]
         there = column.notna().to_numpy(np.bool_)
         present[:, place] = there
-        cells = floats[:, place] if place < schema.floats else integers[:, place - schema.floats]
-        cells[there] = _numbers(view, column[there], types[name])
+        cells = floats[:, place] if place < split else integers[:, place - split]
+        cells[there] = _numbers(view, column[there], types[str(column.name)])
     rest = [python_values_to_proto_values(_plain(frame[name]), types[name]) for name in schema.names[schema.fixed :]]
     return schema, pack(schema, floats, integers, present, list(zip(*rest, strict=True)))
 

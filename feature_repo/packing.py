@@ -37,6 +37,9 @@ KINDS = {
 }
 """Field of feast's Value that holds a feature of fixed width, by its declared type."""
 
+FEW = 16
+"""Up to so many cells are made one by one: fewer are not worth numpy's start."""
+
 NULL = ValueProto()
 NOTHING = (None, "null_val")
 VALUE = 0x0A
@@ -213,7 +216,7 @@ class Block:
         if place >= self.schema.fixed:
             return list(self.messages[place - self.schema.fixed :: len(self.schema.names) - self.schema.fixed])
         kind, present = self.schema.kinds[place], self.present[:, place]
-        if kind == "double_val":
+        if kind == "double_val" and len(present) > FEW:
             (column,) = serialized_doubles(self.numbers(place)[None], present[None])
             return list(RepeatedValue.FromString(column).val)
         numbers = self.numbers(place)

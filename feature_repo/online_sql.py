@@ -123,28 +123,26 @@ def _lock(connection: psycopg.Connection, db_schema: str) -> None:
     connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"packed online store {db_schema}"])
 
 
-def _named(*names: str) -> sql.SQL:
-    """An identifier for a statement with parameters, in which psycopg reads % as the start of one."""
-    return sql.SQL(sql.Identifier(*names).as_string().replace("%", "%%"))
-
-
 @lru_cache(maxsize=512)
 def upsert_statement(db_schema: str, table: str) -> bytes:
-    """One statement for any number of rows: they are locked in order of their keys, so that writers cannot deadlock."""
+    """One statement for any number of rows: they are locked in order of their keys, so that writers cannot deadlock.
+
+    Parameters: the schemas as JSON; keys, event times, created times, schemas and values of the rows.
+    """
     return (
         sql.SQL(
             """WITH known AS (
-                   INSERT INTO {schemas} SELECT * FROM jsonb_to_recordset(%s)
+                   INSERT INTO {schemas} SELECT * FROM json_to_recordset($1::json)
                    AS s(id bigint, names text[], kinds text[]) ORDER BY id ON CONFLICT DO NOTHING)
                INSERT INTO {table} AS t (entity_key, event_us, created_us, schema_id, value)
-               SELECT * FROM unnest(%b::bytea[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bytea[]) AS r(key)
+               SELECT * FROM unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[]) AS r(key)
                 ORDER BY key
                ON CONFLICT (entity_key) DO UPDATE
                   SET event_us = excluded.event_us, created_us = excluded.created_us,
                       schema_id = excluded.schema_id, value = excluded.value
                 WHERE (t.event_us, t.created_us) <= (excluded.event_us, excluded.created_us)"""
         )
-        .format(schemas=_named(db_schema, SCHEMAS), table=_named(db_schema, table))
+        .format(schemas=sql.Identifier(db_schema, SCHEMAS), table=sql.Identifier(db_schema, table))
         .as_bytes()
     )
 
@@ -218,6 +216,6 @@ class Answer:
 
 def read_schemas(connection: psycopg.Connection, db_schema: str, ids: Sequence[int]) -> Mapping[int, Schema]:
     """Schemas by id, those that the table knows."""
-    query = sql.SQL("SELECT id, names, kinds FROM {} WHERE id = ANY(%s)").format(_named(db_schema, SCHEMAS))
+    query = sql.SQL("SELECT id, names, kinds FROM {} WHERE id = ANY(%s)").format(sql.Identifier(db_schema, SCHEMAS))
     rows = connection.execute(query, [list(ids)]).fetchall()
     return {identity: Schema(tuple(names), tuple(kinds)) for identity, names, kinds in rows}

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,12 +32,11 @@ from feast.online_response import OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
-from psycopg.types.json import Jsonb
 
 from feature_repo import online_sql
 from feature_repo.online_entities import AskedEntities, serialized
 from feature_repo.online_pool import OnlinePool, PoolConfig, Result
-from feature_repo.online_query import ask
+from feature_repo.online_query import bigints, byteas, execute, text
 from feature_repo.online_read import Read
 from feature_repo.online_response import PackedResponse, fill_response
 from feature_repo.online_rows import Columns, OnlineRows, Wanted
@@ -241,7 +241,9 @@ class PackedPostgresOnlineStore(OnlineStore):
         """What the views hold of these keys, each given once."""
 
         def work(connection: psycopg.Connection) -> tuple[Answer, Mapping[int, Schema]]:
-            answer = Answer.of(ask(connection, query.statement, keys), len(query.ttls), len(keys))
+            data = execute(connection, query.statement, [byteas(keys)])
+            assert data is not None, "an aggregate has one row"
+            answer = Answer.of(data, len(query.ttls), len(keys))
             return answer, self._known(connection, config.online_store.db_schema, answer.ids())
 
         answer, schemas = self.run(config, work)
@@ -265,14 +267,15 @@ class PackedPostgresOnlineStore(OnlineStore):
         statement = online_sql.upsert_statement(config.online_store.db_schema, online_sql.table_name(config, view))
         schemas = {row.schema.id: row.schema for row in newest}
         described = [{"id": i, "names": s.names, "kinds": s.kinds} for i, s in schemas.items()]
-        columns: list[Any] = [
-            [row.key for row in newest],
-            [row.event for row in newest],
-            [row.created for row in newest],
-            [row.schema.id for row in newest],
-            [row.value for row in newest],
+        parameters = [
+            text(json.dumps(described)),
+            byteas([row.key for row in newest]),
+            bigints([row.event for row in newest]),
+            bigints([row.created for row in newest]),
+            bigints([row.schema.id for row in newest]),
+            byteas([row.value for row in newest]),
         ]
-        connection.execute(statement, [Jsonb(described), *columns])
+        execute(connection, statement, parameters)
 
     def run(self, config: RepoConfig, work: Callable[[psycopg.Connection], Result]) -> Result:
         """`work` with a connection of the pool; twice if the connection is lost, so it must bear that."""

@@ -13,7 +13,7 @@ from invented_features import FRIDAY, rows, write
 from betting_assets.warehouse.bulk import read_frame
 from betting_assets.warehouse.database import connect
 from betting_assets.warehouse.features import write_feature_table
-from feature_repo.operations import materialize_upcoming, online_features, point_in_time
+from feature_repo.operations import apply_definitions, materialize_upcoming, online_features, point_in_time
 from feature_repo.push import push
 
 MINUTE = pd.Timedelta(minutes=1)
@@ -147,3 +147,16 @@ def test_a_frame_that_does_not_fit_is_refused_in_one_line(
 
 def test_an_empty_push_is_no_push(store: FeatureStore, ids: list[str]) -> None:
     assert push(store, "match_market", ticks(ids, 5).iloc[:0]) == 0
+
+
+def test_a_push_works_after_the_definitions_were_applied_anew(
+    store: FeatureStore, database: str, ids: list[str]
+) -> None:
+    push(store, "match_market", ticks(ids, 5))
+    with connect(database, autocommit=True) as connection:
+        connection.execute('DROP TABLE feast."betting:match_strength"')
+    for minute in (6, 7):
+        apply_definitions(store)
+        assert len(online_features(store, "1x2", ids)) == len(ids)
+        push(store, "match_market", ticks(ids, minute))
+    assert set(online_features(store, "1x2", ids)["feature_time"]) == {FRIDAY + MINUTE * 7}

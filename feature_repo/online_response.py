@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-from feast import FeatureView
+from feast import FeatureView, ValueType
+from feast.infra.online_stores.online_store import OnlineStore
 from feast.metrics import track_feature_statuses
 from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
+from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.type_map import feast_value_type_to_python_type
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
@@ -38,14 +40,41 @@ class PackedResponse(OnlineResponse):
     def to_dict(self, include_event_timestamps: bool = False) -> dict[str, Any]:
         answer: dict[str, Any] = {}
         for name, vector in zip(self.proto.metadata.feature_names.val, self.proto.results, strict=True):
-            declared = self._feature_types.get(name)
             answer[name] = [
-                cell.double_val if cell.HasField("double_val") else feast_value_type_to_python_type(cell, declared)
-                for cell in vector.values
+                cell.double_val if cell.HasField("double_val") else self._python(cell, name) for cell in vector.values
             ]
             if include_event_timestamps:
                 answer[name + TIMESTAMP_POSTFIX] = [time.seconds for time in vector.event_timestamps]
         return answer
+
+    def _python(self, cell: ValueProto, name: str) -> Any:
+        if cell.WhichOneof("val") is None:
+            return None
+        return feast_value_type_to_python_type(cell, self._feature_types.get(name))
+
+
+class FeatureTypes(Mapping[str, ValueType]):
+    """The declared types of an answer's features, worked out when somebody asks: most never do."""
+
+    def __init__(self, wanted: Sequence[tuple[FeatureView, Sequence[str]]]) -> None:
+        self._wanted = list(wanted)
+
+    @cached_property
+    def _types(self) -> dict[str, ValueType]:
+        types: dict[str, ValueType] = OnlineStore._build_feature_types(self._wanted)
+        return types
+
+    def __getitem__(self, name: str) -> ValueType:
+        return self._types[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def fill_response(

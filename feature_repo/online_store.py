@@ -38,7 +38,7 @@ from feature_repo.online_entities import AskedEntities, serialized
 from feature_repo.online_pool import OnlinePool, PoolConfig, Result
 from feature_repo.online_query import bigints, byteas, execute, text
 from feature_repo.online_read import Read
-from feature_repo.online_response import PackedResponse, fill_response
+from feature_repo.online_response import FeatureTypes, PackedResponse, fill_response
 from feature_repo.online_rows import Columns, OnlineRows, Wanted
 from feature_repo.online_sql import NEVER, Answer, PackedRow, microseconds, moment
 from feature_repo.packed_frame import key_bytes, packed_rows
@@ -221,6 +221,9 @@ class PackedPostgresOnlineStore(OnlineStore):
                 full_feature_names,
                 include_feature_view_version_metadata,
             )
+
+    def _build_feature_types(self, grouped_refs: list[tuple[FeatureView, list[str]]]) -> Any:  # type: ignore[override]
+        return FeatureTypes(grouped_refs)
 
     def get_online_features(self, *args: Any, **kwargs: Any) -> OnlineResponse:
         return PackedResponse.like(super().get_online_features(*args, **kwargs))

@@ -102,14 +102,17 @@ def fill_response(
         if with_version:
             _add_version(response, view)
         own, schema = doubles[number], read.uniform[number] if read.uniform else None
-        rows = read.view(number) if len(own) < len(names) else None
-        values = (own[name] if name in own else _values(rows, name, take) for name in names)
+        if len(own) == len(names):
+            values = list(own.values())
+        else:
+            rows = read.view(number)
+            values = [own[name] if name in own else _values(rows, name, take) for name in names]
         if schema and schema.places.keys() >= set(names):
             statuses = read.statuses[number][take].tobytes()
             vectors += _alike(values, _tagged(STATUSES, statuses) + times[number])
             present = len(names) * statuses.count(PRESENT)
         else:
-            each = [_statuses(read.view(number), name, take) for name in names]
+            each = [_statuses(rows, name, take) for name in names]
             ends = [_tagged(STATUSES, statuses) + times[number] for statuses in each]
             vectors += [_tagged(RESULTS, cells + end) for cells, end in zip(values, ends, strict=True)]
             present = sum(statuses.count(PRESENT) for statuses in each)
@@ -160,9 +163,8 @@ def _statuses(rows: ViewRows, name: str, take: Places) -> bytes:
     return statuses[take].tobytes()
 
 
-def _values(rows: ViewRows | None, name: str, take: Places) -> bytes:
+def _values(rows: ViewRows, name: str, take: Places) -> bytes:
     """The serialized values of any feature."""
-    assert rows is not None
     cells: list[Any] = [NULL] * len(rows.times)
     for block, places in rows.blocks:
         if name in block.schema.places:

@@ -54,7 +54,30 @@ class Settings(BaseSettings):
 
     dagster_port: int = Field(3000, ge=1024, le=65535)
     mlflow_port: int = Field(5000, ge=1024, le=65535)
-    serving_port: int = Field(3001, ge=1024, le=65535)
+    serving_port: int = Field(3001, ge=1024, le=65535, description="HTTP of the prediction service.")
+    grpc_port: int = Field(3002, ge=1024, le=65535, description="gRPC of the prediction service.")
+    serving_host: str = Field("127.0.0.1", description="Address that the prediction service listens on.")
+    serving_workers: int = Field(2, ge=1, le=64, description="Processes of the prediction service.")
+    follow: bool = Field(
+        False,
+        description="Serve whatever deployment is current, instead of the Bento's own models. Set by `betting up`.",
+    )
+    proxy: bool = Field(False, description="Put HAProxy in front, so that new code is deployed without a gap.")
+
+    cache_bound_ms: int = Field(250, ge=50, le=10_000, description="Age above which cached features are not served.")
+    stale_features_seconds: float = Field(
+        0.0, ge=0, le=3600, description="While the online store is away, serve features up to this age, flagged."
+    )
+    max_odds_age_seconds: float = Field(
+        172_800.0, gt=0, description="Age of odds, by the store's clock, above which edges and stakes are withheld."
+    )
+    max_waiting_rows: int = Field(2048, ge=64, description="Rows waiting in one worker above which requests are shed.")
+    shadow: bool = Field(True, description="Let the challenger score what the champion answers, off the latency path.")
+
+    api_keys_file: Path | None = Field(None, description="File of hashed API keys; unset: no key is asked for.")
+    tls_certificate: Path | None = Field(None, description="PEM chain for HTTP and gRPC; unset: no TLS.")
+    tls_key: Path | None = Field(None, description="PEM private key of tls_certificate.")
+    otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector (OTLP over HTTP); unset: no traces.")
 
     test_seasons: int = Field(2, ge=1, le=20, description="Newest seasons that a candidate is evaluated on.")
     retrain_cron: str = Field("0 */6 * * *", description="Slots in which a due retraining may start: its cooldown.")

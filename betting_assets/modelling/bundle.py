@@ -55,6 +55,11 @@ class Bundle:
         """Every column `predict` reads: strength features, `league`, and the market's probabilities."""
         return (*self.variants[VariantName.FUNDAMENTALS].features, "league", *self.market.market_columns)
 
+    @cached_property
+    def numbers(self) -> tuple[str, ...]:
+        """`features` without the league: the columns of `predict_values`, those of the market last."""
+        return tuple(name for name in self.features if name != "league")
+
     def predict(self, frame: pd.DataFrame, variant: VariantName | None = None) -> Prediction:
         """Probabilities for a frame with the columns `features`.
 

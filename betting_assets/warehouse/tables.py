@@ -229,6 +229,13 @@ deployment = Table(
     metadata,
     Column("id", BigInteger(), Identity(), primary_key=True, comment="Number of the deployment, growing."),
     _column("bento_tag", Text(), "Bento that it serves, name:version."),
+    Column(
+        "code",
+        Text(),
+        nullable=False,
+        server_default="",
+        comment="Digest of the Bento's code: workers swap models of the same code in place, other code is started anew.",
+    ),
     _column("market_versions", JSONB(), "Model version for each market."),
     _column("status", Text(), "starting → healthy → current → retired; refused: failed its checks or was rolled back."),
     _column("reason", Text(), "Why it was refused or retired.", null=True),
@@ -239,6 +246,23 @@ deployment = Table(
     Index("deployment_one_current", "status", unique=True, postgresql_where=text("status = 'current'")),
     schema="serving",
     comment="The log of deployments; at most one is current, and every worker follows it.",
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    _key("worker", Text(), "host:pid:start of the process."),
+    _column("bento_tag", Text(), "Bento whose code it runs."),
+    _column("code", Text(), "Digest of that code."),
+    _column(
+        "deployment_id", BigInteger(), "Deployment whose models it serves; null: those of its own Bento.", null=True
+    ),
+    _column("refused_id", BigInteger(), "Newest deployment that it refused.", null=True),
+    _column("reason", Text(), "Why it refused that one.", null=True),
+    _now("started_at", "When it was ready (UTC)."),
+    _now("seen_at", "When it last said so (UTC); long ago: it is dead."),
+    schema="serving",
+    comment="Processes of the prediction service, and what each of them serves.",
 )
 
 prediction_log = Table(
@@ -257,6 +281,14 @@ prediction_log = Table(
     _moment("feature_time", "Time of the newest feature that it saw (UTC).", null=True),
     _moment("feature_read_at", "The online store's clock when the features were read (UTC).", null=True),
     _column("served_by", Text(), "Process that answered: host:pid."),
+    Column(
+        "role",
+        Text(),
+        nullable=False,
+        server_default="champion",
+        comment="champion: it was the answer; challenger: it was computed beside the answer, and nobody saw it.",
+    ),
+    CheckConstraint("role IN ('champion', 'challenger')", name="role"),
     Index(None, "match_id"),
     Index(None, "predicted_at"),
     schema="serving",

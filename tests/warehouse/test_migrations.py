@@ -5,11 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from betting_assets.warehouse.database import connect, engine, with_database
-from betting_assets.warehouse.migrate import migrate
+from betting_assets.warehouse.migrate import alembic_config, migrate
 from betting_assets.warehouse.tables import SCHEMAS, metadata
 
 CATALOGUE = """
@@ -83,8 +84,8 @@ def test_every_table_and_column_says_what_it_holds() -> None:
 
 
 def test_a_platform_from_before_pushed_rows_can_take_them_and_loses_the_old_online_tables(database: str) -> None:
+    _downgrade(database, "0002")
     with connect(database, autocommit=True) as conn:
-        conn.execute("UPDATE alembic_version SET version_num = '0002'")
         conn.execute("CREATE TABLE features.match_market (match_id text PRIMARY KEY)")
         conn.execute("CREATE SCHEMA feast")
         conn.execute("CREATE TABLE feast.betting_match_market (entity_key bytea, feature_name text)")
@@ -92,3 +93,10 @@ def test_a_platform_from_before_pushed_rows_can_take_them_and_loses_the_old_onli
     with connect(database) as conn:
         conn.execute("INSERT INTO features.match_market (match_id, pushed_at) VALUES ('a', now())")
         assert conn.execute("SELECT to_regclass('feast.betting_match_market')").fetchone() == (None,)
+
+
+def _downgrade(url: str, revision: str) -> None:
+    pool = engine(url)
+    with pool.begin() as connection:
+        command.downgrade(alembic_config(connection), revision)
+    pool.dispose()

@@ -1,9 +1,9 @@
 # One image for every process of the platform; docker-compose.yml says which one a container runs.
 FROM python:3.12-slim
 
-# LightGBM's wheel needs OpenMP's runtime, which the slim image lacks.
+# LightGBM's wheel needs OpenMP's runtime, which the slim image lacks; HAProxy stands before the prediction service.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgomp1 \
+    && apt-get install --yes --no-install-recommends haproxy libgomp1 \
     && rm -rf /var/lib/apt/lists/*
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -22,9 +22,12 @@ COPY pyproject.toml README.md LICENSE dagster.yaml workspace.yaml ./
 COPY betting_assets betting_assets
 COPY bentos bentos
 COPY feature_repo feature_repo
+COPY deploy/haproxy deploy/haproxy
 # Editable: a Bento is built from the sources beside requirements.lock, dagster.yaml and workspace.yaml.
 RUN pip install --no-deps --editable . && python -m compileall -q betting_assets bentos feature_repo
 
 USER betting
+# HTTP and gRPC of the prediction service; the others are for operators on the same machine.
+EXPOSE 3001 3002
 ENV BETTING_HOME=/state
 CMD ["betting", "--help"]

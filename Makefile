@@ -10,7 +10,7 @@ LEAGUES ?=
 HOME_DIR ?=
 ARGS ?=
 
-.PHONY: setup demo up test lint lock clean help
+.PHONY: setup demo up test lint proto lock clean help
 
 help:
 	@echo "make demo [DATA=folder] [LEAGUES=E0,SP1]   from raw odds to a served, evaluated model, then stop"
@@ -42,6 +42,9 @@ lint: setup
 
 test: lint
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+proto: setup
+	@$(BIN)/python -m bentos.match_odds.proto.generate
 
 lock:
 	$(UV) pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --quiet pyproject.toml -o requirements.lock

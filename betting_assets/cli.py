@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from betting_assets.api_key_command import app as api_keys
 from betting_assets.settings import Settings
 from betting_assets.terminal import Stages, answers, libraries_log_to, plain_table
 from betting_assets.usage import checked_settings, require_writable
@@ -164,6 +165,7 @@ def predict(
 
 features = typer.Typer(help="Look into the feature store.", no_args_is_help=True)
 app.add_typer(features, name="features")
+app.add_typer(api_keys, name="api-key")
 
 
 @features.command()

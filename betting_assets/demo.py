@@ -132,7 +132,7 @@ class Demo:
             raise DemoError("the input has no upcoming match to predict")
         asked = upcoming["match_id"].tolist()[:MOST_ASKED]
         parts = []
-        with MatchOddsClient(f"http://127.0.0.1:{self._settings.serving_port}") as client:
+        with MatchOddsClient(self._settings.serving_url) as client:
             for market in MARKETS:
                 if market not in self.story.refused:
                     began = time.perf_counter()
@@ -143,7 +143,11 @@ class Demo:
                         "matches": len(answer.predictions),
                         "milliseconds": round(1000 * (time.perf_counter() - began), 1),
                     }
-                    parts += [_flat(market, answer.selections, one.model_dump()) for one in answer.predictions]
+                    parts += [
+                        _flat(market, answer.selections, one.model_dump())
+                        for one in answer.predictions
+                        if one.probabilities
+                    ]
                 advance()
         return pd.DataFrame(parts).merge(upcoming[["match_id", "league", "match_date", "home", "away"]], on="match_id")
 
@@ -215,6 +219,7 @@ def demo_settings(base: Settings, data: Path | None, leagues: str) -> Settings:
             "leagues": leagues or base.leagues,
             "hold_back": True,
             "serving_port": free_port(),
+            "grpc_port": free_port(),
         }
     )
 

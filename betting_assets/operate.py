@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from betting_assets.sources.source import configured_source
 from betting_assets.terminal import Stages
 from betting_assets.warehouse import deployments
 from betting_assets.warehouse.bulk import read_frame
+from betting_assets.warehouse.confirmation import await_workers
 from betting_assets.warehouse.database import (
     create_databases,
     resolve_url,
@@ -122,9 +122,7 @@ def ask(settings: Settings, market: str, match_ids: Sequence[str]) -> tuple[list
         OperationError: nothing listens, or there is nothing to predict.
         MatchOddsError: the service refused.
     """
-    import httpx
-
-    from bentos.match_odds.client import MatchOddsClient
+    from bentos.match_odds.client import MatchOddsClient, UnreachableError
 
     spec = modelled_market(market)
     ids = list(match_ids) or upcoming_matches(running_database(settings))["match_id"].tolist()
@@ -132,11 +130,12 @@ def ask(settings: Settings, market: str, match_ids: Sequence[str]) -> tuple[list
         raise OperationError("there is no upcoming match: ingest fixtures, or give match ids")
     rows: list[list[str]] = []
     try:
-        with MatchOddsClient(f"http://127.0.0.1:{settings.serving_port}") as client:
+        key = settings.api_key.get_secret_value() if settings.api_key else None
+        with MatchOddsClient(settings.serving_url, api_key=key, ca=settings.tls_certificate) as client:
             for first in range(0, len(ids), MOST_ASKED):
                 answer = client.predict(spec.market.value, ids[first : first + MOST_ASKED])
-                rows += [_row(one) for one in answer.predictions]
-    except httpx.TransportError as error:
+                rows += [_row(one, len(spec.selections)) for one in answer.predictions]
+    except UnreachableError as error:
         raise OperationError(f"no service answers on port {settings.serving_port} ({error}): {START}") from error
     except ValidationError as error:
         raise OperationError(
@@ -160,20 +159,20 @@ def state(settings: Settings) -> dict[str, str]:
         url,
         """SELECT (SELECT count(*) FROM core.match) AS matches, (SELECT count(*) FROM core.result) AS results,
                   (SELECT count(*) FROM core.book) AS books, (SELECT count(*) FROM raw.rejected_row) AS rejected,
-                  (SELECT count(*) FROM serving.prediction_log) AS predictions""",
+                  (SELECT count(*) FROM serving.prediction_log WHERE role = 'champion') AS predictions""",
     ).iloc[0]
     told |= {str(name): f"{int(value):,}" for name, value in counts.items()}
     current, previous = deployments.current(url), deployments.previous(url)
     told["current deployment"] = _deployment(current)
     told["rollback would return to"] = _deployment(previous)
-    with MatchOddsClient(f"http://127.0.0.1:{settings.serving_port}", timeout=2.0) as client:
+    with MatchOddsClient(settings.serving_url, ca=settings.tls_certificate, timeout=2.0) as client:
         answers = client.ready()
     told["service"] = f"ready on port {settings.serving_port}" if answers else "not answering"
     return told
 
 
 def roll_back(settings: Settings) -> str:
-    """Move the pointer back, and the registry's champions with it; wait for the service where one follows.
+    """Move the pointer back, and the registry's champions with it; wait until every worker serves it.
 
     Works also while the platform is down, as it may be because what is current cannot start.
     """
@@ -191,27 +190,18 @@ def _roll_back(settings: Settings, url: str) -> str:
     registry = Registry(with_driver(with_database(url, "mlflow"), "psycopg2"))
     for market, name in now.market_versions.items():
         registry.make_champion(market, name.rpartition("/")[2])
-    if not is_followed(url):
+    served = await_workers(url, now.id, SERVED_WITHIN, supervised=is_followed(url))
+    if not served.is_served:
+        raise OperationError(
+            f"{now.bento_tag} is current again, but {served.why}, after {served.seconds:.0f} s: "
+            "see `betting status` and the logs"
+        )
+    if not served.confirmed:
         return f"{now.bento_tag} is current again; no service is running"
-    _wait_until_served(settings.serving_port, now.bento_tag)
-    return f"{now.bento_tag} is current again, and serves on port {settings.serving_port}"
-
-
-def _wait_until_served(port: int, tag: str) -> None:
-    import httpx
-
-    from bentos.match_odds.client import MatchOddsClient, MatchOddsError
-
-    deadline = time.monotonic() + SERVED_WITHIN
-    while time.monotonic() < deadline:
-        try:
-            with MatchOddsClient(f"http://127.0.0.1:{port}", timeout=2.0) as client:
-                if client.models().bento == tag:
-                    return
-        except (httpx.TransportError, MatchOddsError):
-            pass  # between two Bentos nothing listens; the deadline bounds the wait
-        time.sleep(0.5)
-    raise OperationError(f"{tag} is current, but port {port} does not serve it yet: see `betting status` and the logs")
+    return (
+        f"{now.bento_tag} is current again, and serves on port {settings.serving_port}: "
+        f"{served.why}, after {served.seconds:.1f} s"
+    )
 
 
 def running_database(settings: Settings) -> str:
@@ -230,7 +220,9 @@ def _deployment(deployment: deployments.Deployment | None) -> str:
     return f"{deployment.bento_tag} ({versions}), made current {deployment.made_current_at:%Y-%m-%d %H:%M} UTC"
 
 
-def _row(one: Any) -> list[str]:
-    odds = "  ".join(f"{price:.2f}" for price in one.fair_odds)
+def _row(one: Any, selections: int) -> list[str]:
     known_at = f"{one.feature_time:%Y-%m-%d %H:%M}" if one.feature_time else ""
+    if not one.probabilities:
+        return [str(one.match_id), *([""] * selections), "", one.withheld.detail if one.withheld else "", known_at]
+    odds = "  ".join(f"{price:.2f}" for price in one.fair_odds)
     return [str(one.match_id), *(f"{p:.3f}" for p in one.probabilities), odds, one.variant, known_at]

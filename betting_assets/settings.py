@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     shadow: bool = Field(True, description="Let the challenger score what the champion answers, off the latency path.")
 
     api_keys_file: Path | None = Field(None, description="File of hashed API keys; unset: no key is asked for.")
+    api_key: SecretStr | None = Field(None, description="API key that the `betting` command itself sends.")
     tls_certificate: Path | None = Field(None, description="PEM chain for HTTP and gRPC; unset: no TLS.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_certificate.")
     otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector (OTLP over HTTP); unset: no traces.")
@@ -93,6 +94,12 @@ class Settings(BaseSettings):
         Time is then told by the data, not by the clock.
         """
         return self.data is None if self.hold_back is None else self.hold_back
+
+    @property
+    def serving_url(self) -> str:
+        """Where the prediction service answers HTTP, asked from this machine."""
+        host = "127.0.0.1" if self.serving_host in ("0.0.0.0", "::") else self.serving_host
+        return f"{'https' if self.tls_certificate else 'http'}://{host}:{self.serving_port}"
 
     def as_environment(self) -> dict[str, str]:
         """These settings as variables, so that a child process has the same ones."""

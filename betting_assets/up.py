@@ -10,7 +10,7 @@ from rich.console import Console
 
 from betting_assets.embedded.platform_lock import PlatformLock
 from betting_assets.embedded.postgres import EmbeddedPostgres
-from betting_assets.embedded.supervisor import Service, Supervisor
+from betting_assets.embedded.supervisor import Service, ServiceFailedError, Supervisor
 from betting_assets.operate import prepare
 from betting_assets.settings import PROJECT_ROOT, Settings
 from betting_assets.warehouse.database import with_database, with_driver
@@ -27,6 +27,8 @@ def run(settings: Settings, out: Console) -> None:
     """
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     home = settings.home.resolve()
+    if settings.proxy:
+        _find_proxy()
     with ExitStack() as stack:
         stack.enter_context(PlatformLock(home, _ports(settings)))
         out.print("starting PostgreSQL …")
@@ -54,8 +56,23 @@ def _end_interrupted_runs() -> None:
             logging.getLogger(__name__).warning("run %s was interrupted when the platform stopped: failed", run)
 
 
+def _find_proxy() -> None:
+    """Say at once what the follower would find out half a minute later."""
+    from bentos.match_odds.haproxy import HAProxyError, find_haproxy
+
+    try:
+        find_haproxy()
+    except HAProxyError as error:
+        raise ServiceFailedError(str(error)) from error
+
+
 def _ports(settings: Settings) -> dict[str, int]:
-    return {"dagster": settings.dagster_port, "mlflow": settings.mlflow_port, "serving": settings.serving_port}
+    return {
+        "dagster": settings.dagster_port,
+        "mlflow": settings.mlflow_port,
+        "serving": settings.serving_port,
+        "grpc": settings.grpc_port,
+    }
 
 
 def _services(settings: Settings, url: str) -> list[Service]:
@@ -90,13 +107,15 @@ def _services(settings: Settings, url: str) -> list[Service]:
             ready_url=f"http://{HOST}:{settings.dagster_port}/server_info",
             start_seconds=120,
         ),
-        Service("serving", [*python, "bentos.match_odds.follower"], {}, ready_url=None, stop_seconds=20),
+        # It may be just between two Bentos, each of which drains for a while.
+        Service("serving", [*python, "bentos.match_odds.follower"], {}, ready_url=None, stop_seconds=40),
     ]
 
 
 def _tell(settings: Settings, url: str, out: Console) -> None:
     deployed = current(url)
-    serving = f"http://{HOST}:{settings.serving_port}"
+    secure = "s" if settings.tls_certificate else ""
+    http, grpc = f"http{secure}://{HOST}:{settings.serving_port}", f"grpc{secure}://{HOST}:{settings.grpc_port}"
     out.print(f"Dagster    http://{HOST}:{settings.dagster_port}   lineage, runs, backfills")
     out.print(f"MLflow     http://{HOST}:{settings.mlflow_port}   runs, models, aliases")
     if deployed is None:
@@ -106,6 +125,7 @@ def _tell(settings: Settings, url: str, out: Console) -> None:
         )
         out.print("      for the simulator); features, models and the service follow by themselves.")
     else:
-        out.print(f"Service    {serving}   {deployed.bento_tag}; POST /v1/predict, /v1/score, GET /v1/models")
+        out.print(f"HTTP       {http}   {deployed.bento_tag}; POST /v1/predict, /v1/score, GET /v1/watch, /v1/models")
+        out.print(f"gRPC       {grpc}   the same, betting.v1.MatchOdds")
         out.print("Next: `betting predict` asks it for every upcoming match; `betting status` tells what is stored.")
     out.print(f"Logs are in {settings.home / 'logs'}. Ctrl-C stops all of it.")

@@ -43,6 +43,7 @@ match_strength = _view(
 match_market = _view(
     "match_market",
     market_columns(),
-    "Margin-free probabilities and prices of the reference book before the close. Closing prices are never here.",
+    "Before the close: margin-free probabilities and prices of the reference book, best prices, suspensions. "
+    "Closing prices are never here.",
     "match_features",
 )

@@ -1,8 +1,9 @@
-"""Build a Bento: this code, the champions, and their known answers, as one versioned folder."""
+"""Build a Bento: this code, the champions, their challengers and known answers, as one versioned folder."""
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import shutil
 import subprocess
@@ -14,12 +15,18 @@ from pathlib import Path
 from bentos.match_odds.champions import VERSIONS
 from bentos.match_odds.child import bentoml_command, bentoml_home, child_environment
 from bentos.match_odds.known_answers import KnownAnswer, save_known_answers
+from bentos.match_odds.served import CHALLENGERS, CHAMPIONS, OWN
 from betting_assets.settings import PROJECT_ROOT
 
 NAME = "match_odds"
 SERVICE = "bentos.match_odds.service:MatchOdds"
 PACKAGES = ("bentos", "betting_assets", "feature_repo")
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "defs", "definitions.py", "cli.py", "champions")
+CODE = "code.txt"
+"""File in a Bento's folder `bentos/match_odds`, with the digest of its code."""
+
+LEFT_OUT = shutil.ignore_patterns(
+    "__pycache__", "*.pyc", "defs", "definitions.py", "cli.py", CHAMPIONS, CHALLENGERS, CODE
+)
 TIMEOUT = 120
 
 BENTOFILE = """\
@@ -43,6 +50,8 @@ def build_bento(
     versions: Mapping[str, str],
     known: Iterable[KnownAnswer],
     home: Path,
+    challengers: Mapping[str, Path] | None = None,
+    challenger_versions: Mapping[str, str] | None = None,
 ) -> str:
     """Build a Bento of the champions and store it in home/bentoml.
 
@@ -51,19 +60,25 @@ def build_bento(
         versions: market → version of that model, as the service will name it.
         known: answers that the started Bento must give, for every market.
         home: the state folder of the platform.
+        challengers: like `champions`, for models that score beside them and answer nobody; may lack markets.
+        challenger_versions: like `versions`, for `challengers`.
 
     Returns:
         The tag, match_odds:<time of the build>-<six random digits>; later tags sort after earlier ones.
 
     Raises:
-        ValueError: there is no champion, or one without a version or a known answer.
+        ValueError: there is no champion, a model without a version, or a champion without a known answer.
         BuildError: BentoML could not build it.
     """
     known = list(known)
+    challengers, challenger_versions = challengers or {}, challenger_versions or {}
     _check(champions, versions, known)
+    _check_versions("challenger", challengers, challenger_versions)
     version = f"{dt.datetime.now(dt.UTC):%Y%m%d%H%M%S}-{uuid.uuid4().hex[:6]}"
     with tempfile.TemporaryDirectory(prefix="match-odds-") as staging:
         _stage(Path(staging), champions, versions, known)
+        if challengers:
+            _stage_models(_service_folder(Path(staging)) / CHALLENGERS, challengers, challenger_versions)
         command = bentoml_command("build", "--version", version, staging)
         done = subprocess.run(
             command,
@@ -87,17 +102,49 @@ def bento_folder(tag: str, home: Path) -> Path:
 
 def champions_folder(tag: str, home: Path) -> Path:
     """The champions inside the Bento `tag`, with their known answers."""
-    return bento_folder(tag, home) / "src" / "bentos" / NAME / "champions"
+    return _service_folder(bento_folder(tag, home) / "src") / CHAMPIONS
+
+
+def bento_code(tag: str, home: Path) -> str:
+    """The digest of the code of the Bento `tag`."""
+    return own_code(champions_folder(tag, home).parent)
+
+
+def own_code(folder: Path = OWN) -> str:
+    """The digest of the code in the Bento whose folder `bentos/match_odds` this is, by default of the running one.
+
+    Raises:
+        FileNotFoundError: this is no Bento.
+    """
+    if not (folder / CODE).is_file():
+        raise FileNotFoundError(f"{folder / CODE}: no digest of the code here; build a Bento and serve it")
+    return (folder / CODE).read_text().strip()
+
+
+def code_digest(folder: Path) -> str:
+    """SHA-256 over the path and the bytes of every file below `folder`: equal exactly where the files are."""
+    digest = hashlib.sha256()
+    for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in folder.rglob("*")):
+        if file.is_file():
+            content = file.read_bytes()
+            digest.update(f"{len(name.encode())} {len(content)} {name}".encode())
+            digest.update(content)
+    return digest.hexdigest()
 
 
 def _check(champions: Mapping[str, Path], versions: Mapping[str, str], known: list[KnownAnswer]) -> None:
     if not champions:
         raise ValueError("a Bento needs at least one champion")
+    _check_versions("champion", champions, versions)
     for market in champions:
-        if market not in versions:
-            raise ValueError(f"the champion of {market} has no version")
         if not any(answer.market == market for answer in known):
             raise ValueError(f"the champion of {market} has no known answer: its start could not be checked")
+
+
+def _check_versions(role: str, models: Mapping[str, Path], versions: Mapping[str, str]) -> None:
+    for market in models:
+        if market not in versions:
+            raise ValueError(f"the {role} of {market} has no version")
 
 
 def _stage(
@@ -106,12 +153,22 @@ def _stage(
     for package in PACKAGES:
         shutil.copytree(PROJECT_ROOT / package, staging / package, ignore=LEFT_OUT)
     shutil.copy(PROJECT_ROOT / "requirements.lock", staging)
-    folder = staging / "bentos" / NAME / "champions"
-    for market, bundle in champions.items():
-        shutil.copytree(bundle, folder / market)
-    (folder / VERSIONS).write_text(json.dumps({market: versions[market] for market in champions}, indent=1))
-    save_known_answers(known, folder)
+    folder = _service_folder(staging)
+    (folder / CODE).write_text(code_digest(staging))  # before there is anything but code
+    _stage_models(folder / CHAMPIONS, champions, versions)
+    save_known_answers(known, folder / CHAMPIONS)
     (staging / "bentofile.yaml").write_text(_bentofile(champions, versions))
+
+
+def _stage_models(folder: Path, models: Mapping[str, Path], versions: Mapping[str, str]) -> None:
+    """In the layout that `load_champions` reads."""
+    for market, bundle in models.items():
+        shutil.copytree(bundle, folder / market)
+    (folder / VERSIONS).write_text(json.dumps({market: versions[market] for market in models}, indent=1))
+
+
+def _service_folder(root: Path) -> Path:
+    return root / "bentos" / NAME
 
 
 def _bentofile(champions: Mapping[str, Path], versions: Mapping[str, str]) -> str:

@@ -80,7 +80,7 @@ class PredictRequest(Message):
 
 
 class ScoreRow(Message):
-    """Explicit features, exactly those that `/v1/models` lists for the market, and the prices to bet against."""
+    """Explicit features, exactly those that `/v1/models` lists for the market; and prices to bet against, if any."""
 
     features: Features
     prices: list[Price] | None = None

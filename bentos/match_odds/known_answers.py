@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bentos.match_odds.champions import FOLDER
-from bentos.match_odds.contract import Features, MarketName, Message, Row
-from bentos.match_odds.scoring import frame
+from bentos.match_odds.champions import FOLDER, Champion
+from bentos.match_odds.contract import Features, MarketName, Message
+from bentos.match_odds.scoring import model_row, score
+from bentos.match_odds.served import Served
 from betting_assets.modelling.bundle import Bundle
 
 FILE = "known_answers.json"
@@ -26,9 +28,6 @@ class KnownAnswer(Message):
     variant: str
     probabilities: list[float]
 
-    def row(self) -> Row:
-        return Row.model_construct(market=self.market, features=self.features)
-
 
 class WrongAnswerError(RuntimeError):
     """The service answers, but not as the model that it should hold."""
@@ -39,18 +38,21 @@ def known_answers(bundle: Bundle, table: pd.DataFrame, rows: int = ROWS) -> list
 
     Args:
         table: at least one row, with the columns `bundle.features`.
+
+    Raises:
+        ValueError: the model cannot answer a row of the table.
     """
     places = sorted({round(i * (len(table) - 1) / max(rows - 1, 1)) for i in range(rows)})
     features = [_features(bundle, table.iloc[place]) for place in places]
     features.append(features[-1] | dict.fromkeys(bundle.market.market_columns))
-    prediction = bundle.predict(frame(bundle, features))
+    market, champion = MarketName(bundle.market.market.value), Champion(bundle, "")
+    answers = score([model_row(champion, row) for row in features])
+    for answer in answers:
+        if answer.error is not None:
+            raise ValueError(f"no answer of {market} can be known: {answer.error}")
     return [
-        KnownAnswer(
-            market=MarketName(bundle.market.market.value), features=row, variant=variant, probabilities=probabilities
-        )
-        for row, variant, probabilities in zip(
-            features, prediction.variants, prediction.probabilities.tolist(), strict=True
-        )
+        KnownAnswer(market=market, features=row, variant=answer.variant, probabilities=answer.probabilities)
+        for row, answer in zip(features, answers, strict=True)
     ]
 
 
@@ -62,22 +64,40 @@ def load_known_answers(folder: Path = FOLDER) -> list[KnownAnswer]:
     return [KnownAnswer.model_validate(answer) for answer in json.loads((folder / FILE).read_text())]
 
 
+def check_served(served: Served, known: Sequence[KnownAnswer]) -> None:
+    """Ask the models in this process for every known answer.
+
+    Raises:
+        WrongAnswerError: names the first row that differs, or the model that nothing is known of.
+    """
+    for market in served.champions.keys() - {answer.market.value for answer in known}:
+        raise WrongAnswerError(f"there is no known answer for the champion of {market}: it cannot be checked")
+    rows = [model_row(served.champions.of(answer.market), answer.features) for answer in known]
+    answers = score(rows)
+    for i, answer in enumerate(answers):
+        if answer.error is not None:
+            raise WrongAnswerError(f"known answer {i} of {known[i].market}: no answer: {answer.error}")
+    check_answers(known, [asdict(answer) for answer in answers])
+
+
 def check_answers(known: Sequence[KnownAnswer], answered: Sequence[Mapping[str, Any]]) -> None:
-    """Compare what the service answered (`Answer.predictions` as JSON) with what is known.
+    """Compare what was answered (`Answer.predictions` as JSON) with what is known.
 
     Raises:
         WrongAnswerError: names the first row that differs.
     """
     for i, (expected, got) in enumerate(zip(known, answered, strict=True)):
-        close = all(
-            math.isclose(p, q, rel_tol=0.0, abs_tol=TOLERANCE)
-            for p, q in zip(expected.probabilities, got["probabilities"], strict=True)
-        )
-        if not close or expected.variant != got["variant"]:
+        if expected.variant != got["variant"] or not _close(expected.probabilities, got["probabilities"]):
             raise WrongAnswerError(
                 f"known answer {i} of {expected.market}: expected {expected.variant} {expected.probabilities}, "
                 f"the service says {got['variant']} {got['probabilities']}: it serves another model"
             )
+
+
+def _close(expected: Sequence[float], got: Sequence[float]) -> bool:
+    return len(expected) == len(got) and all(
+        math.isclose(p, q, rel_tol=0.0, abs_tol=TOLERANCE) for p, q in zip(expected, got, strict=True)
+    )
 
 
 def _features(bundle: Bundle, row: pd.Series) -> dict[str, float | str | None]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from bentos.match_odds.champions import Champions
+from bentos.match_odds.champions import VERSIONS, Champions, load_champions
+
+OWN = Path(__file__).parent
+CHAMPIONS, CHALLENGERS = "champions", "challengers"
 
 
 @dataclass(frozen=True)
@@ -19,3 +23,14 @@ class Served:
     champions: Champions
     challengers: Champions
     deployment: int | None = None
+
+
+def load_served(bento: str, folder: Path = OWN, deployment: int | None = None) -> Served:
+    """The models in a Bento's folder `bentos/match_odds`. Raises FileNotFoundError where there are no champions."""
+    challengers = folder / CHALLENGERS
+    return Served(
+        bento,
+        load_champions(folder / CHAMPIONS),
+        load_champions(challengers) if (challengers / VERSIONS).is_file() else Champions(),
+        deployment,
+    )

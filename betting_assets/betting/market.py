@@ -1,7 +1,8 @@
-"""Market consensus: the margin-free probabilities of a reference book, as they stood when a bet could be placed.
+"""What a market says and what it pays: the consensus, and the best prices, as they stood when a bet could be placed.
 
-The reference book is the sharpest one at hand (Pinnacle by default). Where it has no usable price, the average over
-the bookmakers takes its place, first as the source publishes it, else computed here from the single books.
+The consensus is the margin-free probabilities of a reference book, the sharpest one at hand (Pinnacle by default).
+Where it has no usable price, the average over the bookmakers takes its place, first as the source publishes it, else
+computed here from the single books.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import pandas as pd
 
 from betting_assets.betting.odds import MarginMethod, remove_margin
 
-PSEUDO_BOOKS = ("market-average", "market-maximum")
 PUBLISHED_AVERAGE = "market-average"
+PUBLISHED_MAXIMUM = "market-maximum"
+PSEUDO_BOOKS = (PUBLISHED_AVERAGE, PUBLISHED_MAXIMUM)
 COMPUTED_AVERAGE = "computed-average"
 
 
@@ -50,17 +52,7 @@ def market_consensus(
         bookmakers of the first selection's implied probability), `{prefix}{market}_book` and
         `{prefix}{market}_fallback` (the reference was missing, or the method was undefined on its book).
     """
-    k = len(selections)
-    chosen = books[(books["market"] == market) & (books["line"] == line) & (books["phase"] == phase)]
-    prices = prices_matrix(chosen, k)
-    complete = np.flatnonzero(np.isfinite(prices).all(axis=1))
-    chosen, prices = chosen.iloc[complete], prices[complete]
-    frame = pd.DataFrame(prices, columns=list(selections)).assign(
-        match_id=chosen["match_id"].to_numpy(),
-        bookmaker=chosen["bookmaker"].to_numpy(),
-        taken_at=chosen["taken_at"].to_numpy(),
-        trusted=chosen["flag"].isna().to_numpy(),
-    )
+    frame = _complete_books(books, market, line, phase, selections)
     real = frame[~frame["bookmaker"].isin(PSEUDO_BOOKS)]
     best = _preferred_book(pd.concat([frame, _computed_average(real, selections)]), reference)
     fair = remove_margin(best[list(selections)].to_numpy(), method)
@@ -75,6 +67,57 @@ def market_consensus(
     result[f"{prefix}{market}_books"] = spread["size"].reindex(result.index).fillna(0).astype("int64")
     result[f"{prefix}{market}_dispersion"] = spread["std"].reindex(result.index)
     return result
+
+
+def best_prices(
+    books: pd.DataFrame,
+    *,
+    market: str,
+    line: float,
+    phase: str,
+    selections: Sequence[str],
+    prefix: str,
+    until: pd.Series,
+) -> pd.DataFrame:
+    """The highest decimal odds of each selection: what a bet on it would have been paid at.
+
+    Only trusted books count: a flagged one may hold a palpable error, and an error is what a maximum finds. For the
+    same reason the published maximum, whose single books nobody can check, is used only where no bookmaker is left.
+
+    Args:
+        until: UTC times by match_id; prices taken later were not known yet and are passed over.
+
+    Returns:
+        Frame with the index of `until` and the columns `{prefix}{selection}_best_price`, NaN where nobody quotes.
+    """
+    frame = _complete_books(books, market, line, phase, selections)
+    known = (frame["taken_at"] <= frame["match_id"].map(until)).to_numpy()
+    frame = frame[known & frame["trusted"].to_numpy() & (frame["bookmaker"] != PUBLISHED_AVERAGE).to_numpy()]
+    published = (frame["bookmaker"] == PUBLISHED_MAXIMUM).to_numpy()
+    highest = _highest(frame[~published], selections).combine_first(_highest(frame[published], selections))
+    columns = {name: f"{prefix}{name}_best_price" for name in selections}
+    return highest.reindex(index=until.index, columns=list(selections)).rename(columns=columns)
+
+
+def _highest(frame: pd.DataFrame, selections: Sequence[str]) -> pd.DataFrame:
+    highest: pd.DataFrame = frame.groupby("match_id")[list(selections)].max()
+    return highest
+
+
+def _complete_books(
+    books: pd.DataFrame, market: str, line: float, phase: str, selections: Sequence[str]
+) -> pd.DataFrame:
+    """Books with a price for every selection: a column each, with match_id, bookmaker, taken_at and whether trusted."""
+    chosen = books[(books["market"] == market) & (books["line"] == line) & (books["phase"] == phase)]
+    prices = prices_matrix(chosen, len(selections))
+    complete = np.flatnonzero(np.isfinite(prices).all(axis=1))
+    chosen, prices = chosen.iloc[complete], prices[complete]
+    return pd.DataFrame(prices, columns=list(selections)).assign(
+        match_id=chosen["match_id"].to_numpy(),
+        bookmaker=chosen["bookmaker"].to_numpy(),
+        taken_at=chosen["taken_at"].array,
+        trusted=chosen["flag"].isna().to_numpy(),
+    )
 
 
 def _computed_average(real: pd.DataFrame, selections: Sequence[str]) -> pd.DataFrame:

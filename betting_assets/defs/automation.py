@@ -46,14 +46,23 @@ def after_gate() -> dg.AutomationCondition:
     return (AC.eager() & AC.all_deps_blocking_checks_passed()).with_label("after_gate")
 
 
-def serve_champions() -> dg.AutomationCondition:
-    """Build a Bento when a champion is new, of whatever markets have one.
+def serve_champions(champion: str) -> dg.AutomationCondition:
+    """Build a Bento when a champion is new, of whatever markets have one; or when a candidate was evaluated that did
+    not become champion: it goes along as challenger.
 
     Prevents: a market that never passed its gate keeping the others from being served, as `eager` would, which waits
-    for every partition; and two builds where several markets are being promoted.
+    for every partition; two builds where several markets are being promoted, or a candidate is about to be; and a
+    build that can only fail, before there is any champion.
     """
-    new = AC.any_deps_updated().since(AC.newly_requested() | AC.newly_updated()).with_label("new champion")
-    return (new & ~AC.in_progress() & ~AC.any_deps_in_progress()).with_label("serve_champions")
+    new = AC.any_deps_updated().since(AC.newly_requested() | AC.newly_updated()).with_label("new model")
+    any_champion = AC.any_deps_match(~AC.missing()).allow(dg.AssetSelection.assets(champion))
+    return (
+        new
+        & any_champion.with_label("there is a champion")
+        & ~AC.in_progress()
+        & ~AC.any_deps_in_progress()
+        & ~AC.any_deps_match(AC.will_be_requested())
+    ).with_label("serve_champions")
 
 
 def watch_store(asset: str, cron: str) -> dg.AutomationCondition:

@@ -14,12 +14,17 @@ from betting_assets.defs.resources import Platform
 from betting_assets.defs.training import GATED, candidate_models
 from betting_assets.modelling.feature_tables import KEYS
 from betting_assets.modelling.markets import MARKETS
-from betting_assets.modelling.performance import Settled, performance, settle
+from betting_assets.modelling.performance import DATE_ONLY_START, Settled, performance, settle, time_column
+from betting_assets.modelling.shadow_evidence import evidence_table, shadow_evidence
 from betting_assets.modelling.skew import feature_skew
 from betting_assets.warehouse.bulk import read_frame
 from betting_assets.warehouse.history import read_matches, read_results
 from betting_assets.warehouse.predictions import (
+    REACH,
+    MadeAt,
     read_predictions,
+    read_shadow_pairs,
+    read_to_settle,
     rewritten_since,
     sample_online_reads,
     write_outcomes,
@@ -47,7 +52,8 @@ class SettlementConfig(dg.Config):
             group_name=GROUP,
             owners=OWNERS,
             kinds={"bentoml", "postgres"},
-            description="Every answered prediction, written by the service; observed, not made here.",
+            description="Every answered prediction, and what the challenger would have said, written by the service;"
+            " observed, not made here.",
             automation_condition=dg.AutomationCondition.on_cron("*/15 * * * *"),
         )
     ]
@@ -55,7 +61,8 @@ class SettlementConfig(dg.Config):
 def prediction_log(platform: dg.ResourceParam[Platform]) -> dg.ObserveResult:
     counts = read_frame(
         platform.url,
-        "SELECT market, model_version, count(*) AS n, max(id) AS newest FROM serving.prediction_log GROUP BY 1, 2",
+        "SELECT market, model_version, role, count(*) AS n, max(id) AS newest FROM serving.prediction_log"
+        " GROUP BY 1, 2, 3",
     )
     newest = int(counts["newest"].max()) if len(counts) else 0
     return dg.ObserveResult(
@@ -73,7 +80,8 @@ def prediction_log(platform: dg.ResourceParam[Platform]) -> dg.ObserveResult:
     automation_condition=follow_upstream(),
 )
 def prediction_outcomes(config: SettlementConfig, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-    """Served predictions settled against results; one made after the result was known is refused, and counted."""
+    """Logged predictions, champions' and challengers', settled against results; one made after the result was known
+    is refused, and counted."""
     settled = _settled(platform, config.replay)
     written = write_outcomes(platform.url, settled.outcomes)
     return dg.MaterializeResult(
@@ -137,12 +145,19 @@ def skew(config: SkewConfig, platform: dg.ResourceParam[Platform]) -> dg.AssetCh
     automation_condition=follow_upstream(),
 )
 def performance_report(config: SettlementConfig, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-    """Scores of the served predictions beside the market's on the same matches, by market and model version."""
+    """Scores of the predictions beside the market's on the same matches, by market, model version and role; and of
+    challengers beside champions on the same requests."""
     outcomes = _settled(platform, config.replay).outcomes
     market = read_frame(platform.url, "SELECT * FROM features.match_market WHERE pushed_at IS NULL")
     report = performance(outcomes, market)
+    pairs = read_shadow_pairs(platform.url, _made_at(platform, config.replay), DATE_ONLY_START)
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": len(report), "report": table(report), "settled": len(outcomes)}
+        metadata={
+            "dagster/row_count": len(report),
+            "report": table(report),
+            "shadow": table(evidence_table(shadow_evidence(pairs))),
+            "settled": len(outcomes),
+        }
     )
 
 
@@ -203,9 +218,12 @@ def drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
 
 
 def _settled(platform: Platform, replay: bool | None) -> Settled:
-    made_at = "feature_time" if (platform.settings.replays if replay is None else replay) else "predicted_at"
     url = platform.url
-    return settle(read_predictions(url), read_results(url), read_matches(url), made_at)
+    return settle(read_to_settle(url), read_results(url), read_matches(url), _made_at(platform, replay))
+
+
+def _made_at(platform: Platform, replay: bool | None) -> MadeAt:
+    return time_column(platform.settings.replays if replay is None else replay)
 
 
 def _reference_and_current(platform: Platform, market: str) -> tuple[pd.DataFrame, pd.DataFrame, list[str]] | None:
@@ -218,7 +236,7 @@ def _reference_and_current(platform: Platform, market: str) -> tuple[pd.DataFram
         return None
     dataset, _ = load_training_set(platform, market, champion.tags["data_hash"])
     columns = [name for name in champion.bundle().variants[GATED].features if name not in STILL]
-    logged = read_predictions(platform.url, market=market, model_version=champion.name)
+    logged = read_predictions(platform.url, market, champion.name, most=REACH)
     current = pd.DataFrame(list(logged["features"].dropna()), columns=columns, dtype="float64")
     return dataset.frame, current, columns
 

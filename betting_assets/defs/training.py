@@ -14,13 +14,16 @@ from betting_assets.defs.partitions import by_market
 from betting_assets.defs.resources import Platform
 from betting_assets.modelling import feature_tables, summaries
 from betting_assets.modelling.dataset import Dataset, from_joined, strength_features
-from betting_assets.modelling.gate import GATE_CHECKS, GateCheck
+from betting_assets.modelling.gate import GATE_CHECKS, GateCheck, not_worse_in_shadow
 from betting_assets.modelling.markets import modelled_market
+from betting_assets.modelling.performance import DATE_ONLY_START, time_column
+from betting_assets.modelling.shadow_evidence import ShadowEvidence, shadow_evidence
 from betting_assets.modelling.variants import VariantName
 from betting_assets.settings import settings
 from betting_assets.warehouse.bulk import read_frame
 from betting_assets.warehouse.history import read_books
 from betting_assets.warehouse.models import find_snapshot, read_forecasts, record_evaluation, record_snapshot
+from betting_assets.warehouse.predictions import read_shadow_pairs
 
 if TYPE_CHECKING:
     from betting_assets.modelling.registry import Registered
@@ -163,7 +166,7 @@ def model_evaluation(
             "reliability": _reliability_picture(forecasts, GATED),
         },
     )
-    checks = gate(forecasts, scores, GATED, champion)
+    checks = gate(forecasts, scores, GATED, champion, _in_shadow(platform, challenger))
     _record_gate(platform, challenger, checks)
     for check in checks:
         yield dg.AssetCheckResult(
@@ -188,6 +191,7 @@ def champion_model(context: dg.AssetExecutionContext, platform: dg.ResourceParam
     """The challenger that passed the gate becomes the champion: the alias moves, nothing is copied.
 
     The gate's verdict is read from the version itself: a check that passed may have been about an earlier challenger.
+    What the version did in shadow since is asked of the prediction log: after a rollback the verdict is old.
     """
     from betting_assets.modelling.registry import CHALLENGER, CHAMPION
 
@@ -198,6 +202,9 @@ def champion_model(context: dg.AssetExecutionContext, platform: dg.ResourceParam
         raise dg.Failure(f"no challenger is registered for {market}: materialize candidate_models first")
     if (verdict := challenger.tags.get(GATE_TAG, "not evaluated")) != PASSED:
         raise dg.Failure(f"{challenger.name} may not be promoted, the gate says: {verdict}; {_stays(before)}")
+    live = not_worse_in_shadow(_in_shadow(platform, challenger))
+    if not live.passed:
+        raise dg.Failure(f"{challenger.name} may not be promoted, {live.name}: {live.reason}; {_stays(before)}")
     platform.registry.make_champion(market, challenger.version)
     return dg.MaterializeResult(
         metadata={
@@ -205,6 +212,7 @@ def champion_model(context: dg.AssetExecutionContext, platform: dg.ResourceParam
             "before": before.name if before else "none",
             "mlflow_run": challenger.run_id,
             "snapshot": challenger.tags["data_hash"],
+            "in_shadow": live.reason,
         }
     )
 
@@ -248,6 +256,24 @@ def champion_forecasts(platform: Platform, market: str) -> pd.DataFrame | None:
 
     champion = platform.registry.by_alias(market, CHAMPION)
     return None if champion is None else read_forecasts(platform.url, champion.run_id, market, GATED.value)
+
+
+def _in_shadow(platform: Platform, challenger: "Registered") -> ShadowEvidence | None:
+    """The challenger beside the present champion on the same requests; None where there is nothing of both."""
+    from betting_assets.modelling.registry import CHAMPION
+
+    champion = platform.registry.by_alias(challenger.market, CHAMPION)
+    if champion is None:
+        return None
+    pairs = read_shadow_pairs(
+        platform.url,
+        time_column(platform.settings.replays),
+        DATE_ONLY_START,
+        challenger.market,
+        challenger.name,
+        champion.name,
+    )
+    return next(iter(shadow_evidence(pairs)), None)
 
 
 def _record_gate(platform: Platform, challenger: "Registered", checks: list[GateCheck]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from betting_assets.modelling.calibration import Calibration, clearly_better
+from betting_assets.modelling.tree_scores import tree_scores
 
 if TYPE_CHECKING:
     import lightgbm
@@ -135,6 +136,8 @@ def raw_scores(booster: lightgbm.Booster | None, values: Floats, classes: int, r
     """Scores that the trees add to the base, (n, classes); zero without trees."""
     if booster is None:
         return np.zeros((len(values), classes))
+    if rounds is None:
+        return tree_scores(booster, values, classes)
     scores = booster.predict(values, raw_score=True, num_iteration=rounds, num_threads=1)
     return np.asarray(scores, dtype=np.float64).reshape(len(values), classes)
 

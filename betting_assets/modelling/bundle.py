@@ -22,7 +22,7 @@ from betting_assets.modelling.calibration import Calibration
 from betting_assets.modelling.dataset import Dataset
 from betting_assets.modelling.linear import LinearModel
 from betting_assets.modelling.markets import ModelledMarket, modelled_market
-from betting_assets.modelling.variants import Variant, VariantName, fit_variant
+from betting_assets.modelling.variants import Variant, VariantName, fit_variant, numeric
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,12 +71,33 @@ class Bundle:
         """
         if variant is not None:
             return Prediction(self.variants[variant].predict(frame), (variant.value,) * len(frame))
-        priced = frame[self.market.market_columns].notna().all(axis=1).to_numpy()
-        probabilities = np.empty((len(frame), len(self.market.selections)))
+        return self.predict_values(numeric(frame, self.numbers), frame["league"].to_numpy(dtype=object))
+
+    def predict_values(self, values: Floats, leagues: npt.NDArray[np.object_]) -> Prediction:
+        """The same from arrays, each row by the best variant: `numbers` as (n, numbers), NaN for missing; leagues (n,).
+
+        What a row gets does not depend on the rows beside it, to the last bit.
+        """
+        market = values[:, -len(self.market.selections) :]
+        priced = np.asarray(np.isfinite(market).all(axis=1))
+        if priced.all() or not priced.any():
+            name = SERVED[0] if len(priced) and priced[0] else SERVED[1]
+            return Prediction(self._of_variant(name, values, leagues, market), (name.value,) * len(values))
+        probabilities = np.empty(market.shape)
         for name, rows in zip(SERVED, (priced, ~priced), strict=True):
-            if rows.any():
-                probabilities[rows] = self.variants[name].predict(frame[rows])
+            probabilities[rows] = self._of_variant(name, values[rows], leagues[rows], market[rows])
         return Prediction(probabilities, tuple(SERVED[0 if p else 1].value for p in priced))
+
+    def _of_variant(
+        self, name: VariantName, values: Floats, leagues: npt.NDArray[np.object_], market: Floats
+    ) -> Floats:
+        variant = self.variants[name]
+        return variant.predict_values(values[:, self._places[name]], leagues, market)
+
+    @cached_property
+    def _places(self) -> dict[VariantName, slice | list[int]]:
+        """By variant, where its features are in `numbers`; a slice where they lead it, which copies nothing."""
+        return {name: _places_of(self.numbers, self.variants[name].features) for name in SERVED}
 
     def save(self, folder: Path) -> Path:
         """Write bundle.json and one text file a booster into `folder`, which is made if needed."""
@@ -133,6 +154,12 @@ def fit_bundle(dataset: Dataset, margin_method: str, data_hash: str, names: Sequ
         trained_at=dt.datetime.now(dt.UTC),
         training_rows=len(dataset),
     )
+
+
+def _places_of(numbers: Sequence[str], features: Sequence[str]) -> slice | list[int]:
+    if tuple(numbers[: len(features)]) == tuple(features):
+        return slice(len(features))
+    return [numbers.index(name) for name in features]
 
 
 def _variant_to_dict(variant: Variant) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From canonical frames to the two feature tables: what could be known of each match when its odds were taken.
 
-`match_strength` (ratings, form, league) and `match_market` (margin-free prices before the close) are keyed by
+`match_strength` (ratings, form, league) and `match_market` (margin-free and best prices before the close) are keyed by
 match_id and event_timestamp, the decision time. Closing prices have their own table, which holds labels only.
 """
 
@@ -10,10 +10,10 @@ import pandas as pd
 
 from betting_assets.betting.form import team_form
 from betting_assets.betting.goal_model import goal_forecasts
-from betting_assets.betting.market import market_consensus
+from betting_assets.betting.market import best_prices, market_consensus
 from betting_assets.betting.odds import MarginMethod
 from betting_assets.betting.ratings import team_ratings
-from betting_assets.modelling.markets import MARKETS
+from betting_assets.modelling.markets import MARKETS, ModelledMarket
 
 KEYS = ["match_id", "event_timestamp"]
 
@@ -66,8 +66,28 @@ def match_strength(matches: pd.DataFrame, ratings: pd.DataFrame, form: pd.DataFr
 
 
 def match_market(books: pd.DataFrame, *, reference: str, method: MarginMethod) -> pd.DataFrame:
-    """Margin-free market probabilities before the close, every modelled market side by side."""
-    return _consensus_of_all_markets(books, "pre_close", "market_", reference, method)
+    """Margin-free market probabilities before the close, every modelled market side by side.
+
+    Beside them stands what a bet would have been paid at and whether one could be placed: for those who ask what is of
+    value, not for models. No best price is later than the row. No source of books tells of a suspension: 0.0.
+    """
+    table = _consensus_of_all_markets(books, "pre_close", "market_", reference, method)
+    times = table.set_index("match_id")["event_timestamp"]
+    best = [_best_prices(books, spec, times) for spec in MARKETS.values()]
+    suspended = dict.fromkeys((spec.suspended_column for spec in MARKETS.values()), 0.0)
+    return pd.concat([table, *(prices.reset_index(drop=True) for prices in best)], axis=1).assign(**suspended)
+
+
+def _best_prices(books: pd.DataFrame, spec: ModelledMarket, until: pd.Series) -> pd.DataFrame:
+    return best_prices(
+        books,
+        market=spec.market.value,
+        line=spec.line,
+        phase="pre_close",
+        selections=spec.selections,
+        prefix="market_",
+        until=until,
+    )
 
 
 def closing_line(books: pd.DataFrame, *, reference: str, method: MarginMethod) -> pd.DataFrame:

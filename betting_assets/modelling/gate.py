@@ -4,6 +4,16 @@
 2. calibrated: its calibration error lies within what a perfectly calibrated forecaster would show at this sample size.
 3. better: the paired log-loss difference to the champion is below zero with its whole confidence interval, on the
    out-of-sample forecasts that both made for the same matches; or there is no champion.
+4. not worse in shadow: beside the champion, on the same live requests, it was not shown to be worse (the interval of
+   the paired log-loss difference does not lie above zero as a whole). Too few settled matches refuse nobody.
+
+The first three look at the past. The fourth can only refuse: a challenger that never got past the third is not
+promoted because it did well live, on fewer matches than the third asks of. Where both are equal it refuses one in
+forty; asked again and again as matches come in, more.
+
+A new version is judged before it has stood beside anybody, so there the fourth passes without evidence. It is for the
+version that is judged or promoted later: `model_evaluation` run again, or `champion_model` after a rollback, which
+asks the log itself because the verdict that stands on the version is older.
 """
 
 from __future__ import annotations
@@ -15,7 +25,8 @@ import numpy as np
 import pandas as pd
 
 from betting_assets.modelling.evaluation import Floats, Forecasts, compare
-from betting_assets.modelling.performance import DUST
+from betting_assets.modelling.performance import DUST, FEWEST_MATCHES
+from betting_assets.modelling.shadow_evidence import FEWEST_DAYS, ShadowEvidence, Verdict
 
 FEWEST_COMMON_MATCHES = 200
 
@@ -30,22 +41,50 @@ class GateCheck:
 
 
 POINT_IN_TIME, CALIBRATED, BETTER = "point_in_time", "calibrated", "better_than_champion"
-GATE_CHECKS = (POINT_IN_TIME, CALIBRATED, BETTER)
+NOT_WORSE_IN_SHADOW = "not_worse_in_shadow"
+GATE_CHECKS = (POINT_IN_TIME, CALIBRATED, BETTER, NOT_WORSE_IN_SHADOW)
 
 
-def gate(forecasts: Forecasts, scores: dict[str, Any], name: str, champion: pd.DataFrame | None) -> list[GateCheck]:
-    """The three checks for the forecaster `name`.
+def gate(
+    forecasts: Forecasts,
+    scores: dict[str, Any],
+    name: str,
+    champion: pd.DataFrame | None,
+    shadow: ShadowEvidence | None,
+) -> list[GateCheck]:
+    """The four checks for the forecaster `name`.
 
     Args:
         scores: of `evaluation.score`.
         champion: out-of-sample forecasts of the champion: columns match_id and probabilities (a list each); None
             where there is no champion.
+        shadow: this challenger beside this champion; None where they never answered the same request.
     """
-    return [_no_better_than_the_close(scores[name]), _calibrated(scores[name]), _better(forecasts, name, champion)]
+    return [
+        _no_better_than_the_close(scores[name]),
+        _calibrated(scores[name]),
+        _better(forecasts, name, champion),
+        not_worse_in_shadow(shadow),
+    ]
 
 
 def promoted(checks: list[GateCheck]) -> bool:
     return all(check.passed for check in checks)
+
+
+def not_worse_in_shadow(shadow: ShadowEvidence | None) -> GateCheck:
+    """The fourth check alone."""
+    if shadow is None or shadow.verdict is Verdict.TOO_FEW:
+        matches, days = (0, 0) if shadow is None else (shadow.matches, shadow.days)
+        reason = f"{matches} of {FEWEST_MATCHES} matches, {days} of {FEWEST_DAYS} days"
+        return GateCheck(NOT_WORSE_IN_SHADOW, True, f"{Verdict.TOO_FEW}: {reason} beside the champion")
+    difference = shadow.difference
+    told = _interval({"mean": difference.mean, "lo": difference.lo, "hi": difference.hi, "n": difference.n})
+    return GateCheck(
+        NOT_WORSE_IN_SHADOW,
+        shadow.verdict is Verdict.NOT_WORSE,
+        f"{shadow.verdict}: log-loss against {shadow.champion} on the same requests {told}",
+    )
 
 
 def _no_better_than_the_close(score: dict[str, Any]) -> GateCheck:

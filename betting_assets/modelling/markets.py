@@ -44,6 +44,16 @@ class ModelledMarket:
         """Decimal odds before the close, of the book that `market_columns` come from."""
         return [f"market_{selection}_price" for selection in self.selections]
 
+    @property
+    def best_price_columns(self) -> list[str]:
+        """Highest decimal odds before the close, of any trusted book: what edges are told against, never features."""
+        return [f"market_{selection}_best_price" for selection in self.selections]
+
+    @property
+    def suspended_column(self) -> str:
+        """1.0 while nobody takes bets, else 0.0; a number, because the online store reads numbers fastest."""
+        return f"market_{self.market.value}_suspended"
+
 
 def _three_way(home: Scores, away: Scores) -> Scores:
     return np.asarray(1 - np.sign(home - away))

@@ -19,6 +19,7 @@ from betting_assets.betting.score import (
     simulated_ece_band,
 )
 from betting_assets.modelling.markets import MARKETS, ModelledMarket, modelled_market
+from betting_assets.warehouse.predictions import MadeAt
 
 Floats = npt.NDArray[np.float64]
 Frame = pd.DataFrame
@@ -37,6 +38,7 @@ OUTCOME_COLUMNS = (
     "match_id",
     "market",
     "model_version",
+    "role",
     "variant",
     "match_date",
     "predicted_at",
@@ -52,6 +54,7 @@ OUTCOME_COLUMNS = (
 REPORT_COLUMNS = (
     "market",
     "model_version",
+    "role",
     "n",
     "log_loss",
     "rps",
@@ -66,13 +69,15 @@ REPORT_COLUMNS = (
     "verdict",
 )
 
+GROUPED = ["market", "model_version", "role"]
+
 
 @dataclass(frozen=True)
 class Settled:
     """Predictions with what became of them.
 
     outcomes  one row a settled prediction, columns OUTCOME_COLUMNS; `counts` marks the last one before the start of a
-              match, for each match, market and model version: the one that the report is about
+              match, for each match, market, model version and role: the one that the report is about
     refused   how many predictions cannot be settled, by reason
     waiting   how many belong to matches without a result yet
     """
@@ -82,15 +87,21 @@ class Settled:
     waiting: int
 
 
-def settle(predictions: Frame, results: Frame, matches: Frame, made_at: str = "predicted_at") -> Settled:
+def time_column(replay: bool) -> MadeAt:
+    """The column that tells when a prediction was made. In a replay old matches are served as upcoming: the clock on
+    the wall says nothing, the time of the features does."""
+    return "feature_time" if replay else "predicted_at"
+
+
+def settle(predictions: Frame, results: Frame, matches: Frame, made_at: MadeAt = "predicted_at") -> Settled:
     """Settle every prediction of a match that has a result.
 
     Args:
-        predictions: rows of serving.prediction_log (id, match_id, market, model_version, variant, probabilities, …).
+        predictions: rows of serving.prediction_log: id, match_id, market, model_version, role, variant, probabilities,
+            and the times.
         results: match_id, home_score, away_score, known_at.
         matches: match_id, match_date, kickoff.
-        made_at: the column that tells when a prediction was made. In a replay of old matches the clock on the wall
-            says nothing, there it is `feature_time`.
+        made_at: see `time_column`.
     """
     known = results[["match_id", "home_score", "away_score", "known_at"]]
     frame = predictions.merge(known, on="match_id", how="left")
@@ -98,7 +109,7 @@ def settle(predictions: Frame, results: Frame, matches: Frame, made_at: str = "p
     has_result = frame["known_at"].notna()
     refusals = {
         "market is not modelled": ~frame["market"].isin(list(MARKETS)),
-        "probabilities are not a distribution over the market": ~_are_distributions(frame),
+        "probabilities are not a distribution over the market": ~distributions(frame["market"], frame["probabilities"]),
         "not made before the result was known": has_result & ~(frame[made_at] <= frame["known_at"]),
     }
     refused, usable = {}, pd.Series(True, index=frame.index)
@@ -113,32 +124,36 @@ def settle(predictions: Frame, results: Frame, matches: Frame, made_at: str = "p
 
 
 def performance(outcomes: Frame, market: Frame, seed: int = 0) -> Frame:
-    """How good the predictions were that count: one row a market and model version.
+    """How good the predictions were that count: one row a market, model version and role.
+
+    A challenger's were seen by nobody, and are of fewer matches than the champion's: `shadow_evidence` compares the
+    two on the same requests.
 
     Args:
         outcomes: `Settled.outcomes`.
         market: table of `feature_tables.match_market`: margin-free probabilities before the close by match_id.
 
     Returns:
-        market, model_version, n, log_loss, rps, brier, ece, ece_lo, ece_hi (95 % of perfectly calibrated forecasters),
-        n_vs_market, diff, diff_lo, diff_hi (log-loss minus the market's, date-block bootstrap; negative is better),
-        and verdict: `too few`, `worse than market`, `miscalibrated`, `better than market` or `in band`.
+        market, model_version, role, n, log_loss, rps, brier, ece, ece_lo, ece_hi (95 % of perfectly calibrated
+        forecasters), n_vs_market, diff, diff_lo, diff_hi (log-loss minus the market's, date-block bootstrap;
+        negative is better), and verdict: `too few`, `worse than market`, `miscalibrated`, `better than market` or
+        `in band`.
     """
     rows = [
-        _judge(str(name), str(version), part, market, seed)
-        for (name, version), part in outcomes[outcomes["counts"].astype(bool)].groupby(["market", "model_version"])
+        _judge(str(name), str(version), str(role), part, market, seed)
+        for (name, version, role), part in outcomes[outcomes["counts"].astype(bool)].groupby(GROUPED)
     ]
     return pd.DataFrame(rows, columns=list(REPORT_COLUMNS))
 
 
-def _are_distributions(frame: Frame) -> pd.Series[bool]:
+def distributions(markets: pd.Series, probabilities: pd.Series) -> pd.Series[bool]:
     """Whether the probabilities of a row are one for each selection of its market, not negative, and sum to 1."""
-    sizes = frame["market"].map({name: len(spec.selections) for name, spec in MARKETS.items()})
+    sizes = markets.map({name: len(spec.selections) for name, spec in MARKETS.items()})
     fits = [
         len(p) == size and bool(np.all(np.asarray(p) >= 0.0)) and abs(float(np.sum(p)) - 1.0) < 1e-6
-        for p, size in zip(frame["probabilities"], sizes, strict=True)
+        for p, size in zip(probabilities, sizes, strict=True)
     ]
-    return pd.Series(fits, index=frame.index, dtype=bool)
+    return pd.Series(fits, index=markets.index, dtype=bool)
 
 
 def _scored(frame: Frame, market: ModelledMarket) -> Frame:
@@ -163,17 +178,18 @@ def _marked(frame: Frame, made_at: str) -> Frame:
     start = pd.to_datetime(frame["kickoff"], utc=True).fillna(date_only)
     ordered = frame.assign(_early=frame[made_at] < start).sort_values([made_at, "id"], kind="stable")
     early = ordered[ordered.pop("_early").astype(bool)]
-    last = early.drop_duplicates(["match_id", "market", "model_version"], keep="last").index
+    last = early.drop_duplicates(["match_id", *GROUPED], keep="last").index
     return ordered.assign(counts=ordered.index.isin(last)).sort_index()
 
 
-def _judge(name: str, version: str, outcomes: Frame, market: Frame, seed: int) -> dict[str, Any]:
+def _judge(name: str, version: str, role: str, outcomes: Frame, market: Frame, seed: int) -> dict[str, Any]:
     p, happened = _matrix(outcomes), outcomes["outcome"].to_numpy(dtype=np.int64)
     ece, (lo, hi) = expected_calibration_error(p, happened), simulated_ece_band(p, seed=seed)
     difference = _difference_from_market(outcomes, market, modelled_market(name), seed)
     return {
         "market": name,
         "model_version": version,
+        "role": role,
         "n": len(outcomes),
         **{score: float(outcomes[score].mean()) for score in ("log_loss", "rps", "brier")},
         "ece": ece,

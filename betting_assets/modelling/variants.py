@@ -53,14 +53,21 @@ class Variant:
     def predict(self, frame: pd.DataFrame) -> Floats:
         """Probabilities (n, k), rows summing to 1, from a frame that has `features`, `league`, market columns."""
         values = numeric(frame, self.features)
-        base = self._base(frame, values)
+        market = numeric(frame, self.market_columns) if self.needs_market else None
+        return self.predict_values(values, frame["league"].to_numpy(dtype=object), market)
+
+    def predict_values(self, values: Floats, leagues: npt.NDArray[np.object_], market: Floats | None) -> Floats:
+        """The same from arrays: `features` as (n, features), leagues (n,), the market's probabilities (n, k)."""
+        base = self._base(values, leagues, market)
         trees = raw_scores(self.booster, values, base.shape[1])
         return self.calibration.apply(base, trees)
 
-    def _base(self, frame: pd.DataFrame, values: Floats) -> Floats:
-        if self.linear is None:
-            return market_log_probabilities(frame, self.market_columns)
-        return self.linear.log_probabilities(values, frame["league"].to_numpy(dtype=object))
+    def _base(self, values: Floats, leagues: npt.NDArray[np.object_], market: Floats | None) -> Floats:
+        if self.linear is not None:
+            return self.linear.log_probabilities(values, leagues)
+        if market is None:
+            raise ValueError(f"{self.name} needs the market's probabilities")
+        return np.asarray(np.log(market))
 
 
 def numeric(frame: pd.DataFrame, features: tuple[str, ...]) -> Floats:

@@ -27,10 +27,11 @@ class DeploymentError(RuntimeError):
 
 @dataclass(frozen=True)
 class Deployment:
-    """One row of serving.deployment; times are UTC."""
+    """One row of serving.deployment; times are UTC. `code` is the digest of the Bento's code, "" where unknown."""
 
     id: int
     bento_tag: str
+    code: str
     market_versions: dict[str, str]
     status: str
     reason: str | None
@@ -39,18 +40,33 @@ class Deployment:
     made_current_at: dt.datetime | None
 
 
+@dataclass(frozen=True)
+class Pointer:
+    """Which deployment is current, and since when: one that comes back is another pointer."""
+
+    id: int
+    bento_tag: str
+    code: str
+    made_current_at: dt.datetime
+
+
 COLUMNS = ", ".join(field.name for field in fields(Deployment))
+POINTER_COLUMNS = ", ".join(field.name for field in fields(Pointer))
 
 
 def propose(
-    url: str, bento_tag: str, market_versions: Mapping[str, str], known_answers: Sequence[Any] | Mapping[str, Any]
+    url: str,
+    bento_tag: str,
+    market_versions: Mapping[str, str],
+    known_answers: Sequence[Any] | Mapping[str, Any],
+    code: str = "",
 ) -> int:
     """Enter a new deployment as `starting`; returns its id."""
     with _turn(url) as conn:
         row = conn.execute(
-            "INSERT INTO serving.deployment (bento_tag, market_versions, status, known_answers)"
-            " VALUES (%s, %s, 'starting', %s) RETURNING id",
-            [bento_tag, Jsonb(dict(market_versions)), Jsonb(known_answers)],
+            "INSERT INTO serving.deployment (bento_tag, code, market_versions, status, known_answers)"
+            " VALUES (%s, %s, %s, 'starting', %s) RETURNING id",
+            [bento_tag, code, Jsonb(dict(market_versions)), Jsonb(known_answers)],
         ).fetchone()
         assert row is not None
         return int(row[0])
@@ -86,20 +102,41 @@ def roll_back(url: str, reason: str = "rolled back") -> Deployment:
     Done again, it goes one further back. Raises DeploymentError when there is nothing to go back to.
     """
     with _turn(url) as conn:
-        old, before = _one(conn, "status = 'current'"), _one(conn, "status = 'retired'")
-        if old is None or before is None:
+        old = _one(conn, "status = 'current'")
+        if old is None or _one(conn, "status = 'retired'") is None:
             raise DeploymentError("there is no earlier deployment to roll back to: deploy a Bento first")
-        _set(conn, old.id, "refused", reason)
-        _put_live(conn, before.id)
-        now = _one(conn, "status = 'current'")
+        now = _step_back(conn, old.id, reason)
         assert now is not None
         return now
+
+
+def withdraw(url: str, deployment: int, reason: str) -> Deployment | None:
+    """Roll `deployment` back, if it is still the current one; returns what is current then, None: nothing.
+
+    Unlike `roll_back` it never touches another deployment, and the first one can be withdrawn too.
+    """
+    with _turn(url) as conn:
+        _status(conn, deployment, "current")
+        return _step_back(conn, deployment, reason)
 
 
 def current(url: str) -> Deployment | None:
     """The deployment that serves, if any."""
     with connect(url) as conn:
         return _one(conn, "status = 'current'")
+
+
+def pointer(conn: psycopg.Connection) -> Pointer | None:
+    """What `current` says, without what is heavy: for those who look every second."""
+    with conn.cursor(row_factory=class_row(Pointer)) as cursor:
+        return cursor.execute(
+            f"SELECT {POINTER_COLUMNS} FROM serving.deployment WHERE status = 'current'"  # noqa: S608
+        ).fetchone()
+
+
+def find(conn: psycopg.Connection, deployment: int) -> Deployment | None:
+    """One deployment by its number."""
+    return _one(conn, "id = %s", deployment)
 
 
 def previous(url: str) -> Deployment | None:
@@ -144,10 +181,21 @@ def _put_live(conn: psycopg.Connection, deployment: int) -> None:
     conn.execute("UPDATE serving.deployment SET made_current_at = clock_timestamp() WHERE id = %s", [deployment])
 
 
-def _one(conn: psycopg.Connection, condition: str) -> Deployment | None:
+def _step_back(conn: psycopg.Connection, deployment: int, reason: str) -> Deployment | None:
+    """Refuse the current `deployment`, and make the one before it current, where there is one."""
+    before = _one(conn, "status = 'retired'")
+    _set(conn, deployment, "refused", reason)
+    if before is None:
+        return None
+    _put_live(conn, before.id)
+    return _one(conn, "status = 'current'")
+
+
+def _one(conn: psycopg.Connection, condition: str, *values: Any) -> Deployment | None:
     """The deployment for which `condition` holds that went live last."""
     with conn.cursor(row_factory=class_row(Deployment)) as cursor:
         return cursor.execute(
             f"SELECT {COLUMNS} FROM serving.deployment WHERE {condition}"  # noqa: S608
-            " ORDER BY made_current_at DESC NULLS LAST, id DESC LIMIT 1"
+            " ORDER BY made_current_at DESC NULLS LAST, id DESC LIMIT 1",
+            values,
         ).fetchone()

@@ -51,8 +51,9 @@ def key(*columns: str) -> Rule:
     return Rule("unique together", "ExpectCompoundColumnsToBeUnique", columns, {}, together=True)
 
 
-def one_of(column: str, values: tuple[str, ...]) -> Rule:
-    return _each(f"one of {', '.join(values)}", "ExpectColumnValuesToBeInSet", (column,), 1.0, value_set=list(values))
+def one_of(column: str, values: tuple[str, ...] | tuple[float, ...]) -> Rule:
+    text = f"one of {', '.join(map(str, values))}"
+    return _each(text, "ExpectColumnValuesToBeInSet", (column,), 1.0, value_set=list(values))
 
 
 def matches(pattern: str, *columns: str) -> Rule:

@@ -234,7 +234,7 @@ deployment = Table(
         Text(),
         nullable=False,
         server_default="",
-        comment="Digest of the Bento's code: workers swap models of the same code in place, other code is started anew.",
+        comment="Digest of the Bento's code: workers swap models of the same code in place; other code starts anew.",
     ),
     _column("market_versions", JSONB(), "Model version for each market."),
     _column("status", Text(), "starting → healthy → current → retired; refused: failed its checks or was rolled back."),
@@ -251,13 +251,13 @@ deployment = Table(
 worker = Table(
     "worker",
     metadata,
-    _key("worker", Text(), "host:pid:start of the process."),
+    _key("worker", Text(), "host:pid of the process."),
     _column("bento_tag", Text(), "Bento whose code it runs."),
     _column("code", Text(), "Digest of that code."),
     _column(
         "deployment_id", BigInteger(), "Deployment whose models it serves; null: those of its own Bento.", null=True
     ),
-    _column("refused_id", BigInteger(), "Newest deployment that it refused.", null=True),
+    _column("refused_id", BigInteger(), "Deployment that it refuses to serve now.", null=True),
     _column("reason", Text(), "Why it refused that one.", null=True),
     _now("started_at", "When it was ready (UTC)."),
     _now("seen_at", "When it last said so (UTC); long ago: it is dead."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from invented_models import VERSIONS, free_port, invented_bundle
+from stored_matches import DECIDED_AT, feature_tables
 
 from bentos.match_odds.build import build_bento
 from bentos.match_odds.champions import Champion, Champions
@@ -17,6 +19,8 @@ from bentos.match_odds.known_answers import KnownAnswer, known_answers
 from bentos.match_odds.runner import RunningBento
 from betting_assets.modelling.bundle import Bundle
 from betting_assets.modelling.markets import MARKETS
+from betting_assets.warehouse.database import connect, with_database
+from betting_assets.warehouse.features import write_feature_table
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +56,27 @@ def running(tag: str, home: Path) -> Iterator[RunningBento]:
     """The Bento without a database: it serves explicit features."""
     with RunningBento(tag, free_port(), home) as bento:
         yield bento
+
+
+@pytest.fixture(scope="session")
+def store_url(postgres_url: str, _migrated_template: str) -> Iterator[str]:
+    """A database whose online store holds three matches."""
+    from feature_repo.operations import apply_definitions, materialize_upcoming
+    from feature_repo.store import feature_store, forget
+
+    url = with_database(postgres_url, "bentos")
+    with connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE bentos TEMPLATE {_migrated_template}")
+    strength, market = feature_tables()
+    write_feature_table(url, "match_strength", strength)
+    write_feature_table(url, "match_market", market)
+    store = feature_store(url)
+    apply_definitions(store)
+    materialize_upcoming(store, DECIDED_AT - dt.timedelta(days=1), DECIDED_AT + dt.timedelta(days=1))
+    yield url
+    forget()
+    with connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP DATABASE bentos WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,14 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from bentos.match_odds.openapi import REFUSALS, document
+from bentos.match_odds.openapi import REFUSALS
+from bentos.match_odds.openapi import page as page_of
 from bentos.match_odds.runner import RunningBento
 
 pytestmark = pytest.mark.services
 
 
-PAGE = document("match_odds:x")["paths"]
+PAGE = page_of("match_odds:x")["paths"]
 OPERATIONS = [(path, GenerationMode.POSITIVE) for path in PAGE] + [
     (path, GenerationMode.NEGATIVE) for path, item in PAGE.items() if "post" in item
 ]
@@ -44,7 +45,7 @@ def test_whatever_is_sent_the_answer_is_documented(page: BaseSchema, path: str, 
 
 def test_the_page_names_the_bento(running: RunningBento) -> None:
     page = httpx.get(f"{running.url}/docs.json").json()
-    assert page == document(running.tag)
+    assert page == page_of(running.tag)
     assert page["info"]["version"] == running.tag.partition(":")[2]
 
 
@@ -52,7 +53,7 @@ def test_every_documented_refusal_is_one_that_the_service_can_give() -> None:
     """The codes are provoked one by one in test_service.py (400, 413, 415, 503) and test_predict.py (404, 409, 503)."""
     codes = {
         int(code)
-        for path in document("match_odds:x")["paths"].values()
+        for path in page_of("match_odds:x")["paths"].values()
         for operation in path.values()
         for code in operation["responses"]
     }

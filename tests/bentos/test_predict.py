@@ -2,72 +2,27 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pandas as pd
 import psycopg
 import pytest
 from invented_models import free_port
+from stored_matches import DECIDED_AT, PRICED, PRICES, UNFIT, UNPRICED, feature_tables
 
 from bentos.match_odds.champions import Champions
-from bentos.match_odds.client import MatchOddsClient, MatchOddsError
-from bentos.match_odds.contract import Row
+from bentos.match_odds.client import MatchOddsClient
+from bentos.match_odds.contract import Reason, Staking
 from bentos.match_odds.runner import RunningBento
-from bentos.match_odds.scoring import score
+from bentos.match_odds.scoring import model_row, score
 from betting_assets.warehouse.database import connect, with_database
-from betting_assets.warehouse.features import write_feature_table
 
 pytestmark = pytest.mark.services
-
-DECIDED_AT = pd.Timestamp("2026-03-06 15:00", tz="UTC")
-PRICED, UNPRICED, UNFIT = "xx_2026-03-07_a_b", "xx_2026-03-07_c_d", "xx_2026-03-07_e_f"
-PROBABILITIES = {"market_home": 0.5, "market_draw": 0.3, "market_away": 0.2, "market_over": 0.55, "market_under": 0.45}
-
-
-def feature_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables for three matches: one complete, one without prices, one without a feature that the model needs."""
-    from feature_repo.columns import market_columns, strength_columns, typed
-
-    ids = [PRICED, UNPRICED, UNFIT]
-    keys = {"match_id": ids, "event_timestamp": [DECIDED_AT] * 3}
-    rng = np.random.default_rng(5)
-    strength = pd.DataFrame(keys | {name: rng.normal(size=3) for name in strength_columns()})
-    strength = strength.assign(league="XX", last_input_at=DECIDED_AT)
-    strength.loc[1, "away_goals_for_short"] = np.nan
-    strength.loc[2, "elo_difference"] = np.nan
-    market = pd.DataFrame(keys | {name: [PROBABILITIES.get(name, 1.0)] * 3 for name in market_columns()})
-    market.loc[1, list(PROBABILITIES)] = np.nan
-    books = {name: "invented" for name in market if name.endswith("_book")}
-    flags = {name: False for name in market if name.endswith("_fallback")}
-    return typed(strength), typed(market.assign(**books, **flags))
-
-
-@pytest.fixture(scope="module")
-def store_url(postgres_url: str, _migrated_template: str) -> Iterator[str]:
-    """A database whose online store holds three matches."""
-    from feature_repo.operations import apply_definitions, materialize_upcoming
-    from feature_repo.store import feature_store, forget
-
-    url = with_database(postgres_url, "bentos")
-    with connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE bentos TEMPLATE {_migrated_template}")
-    strength, market = feature_tables()
-    write_feature_table(url, "match_strength", strength)
-    write_feature_table(url, "match_market", market)
-    store = feature_store(url)
-    apply_definitions(store)
-    materialize_upcoming(store, DECIDED_AT - dt.timedelta(days=1), DECIDED_AT + dt.timedelta(days=1))
-    yield url
-    forget()
-    with connect(postgres_url, autocommit=True) as connection:
-        connection.execute("DROP DATABASE bentos WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +60,7 @@ def test_a_prediction_equals_the_bundle_on_the_stored_features_to_the_bit(
     for name, match_id in itertools.product(champions, (PRICED, UNPRICED)):
         cells = table.loc[match_id, list(champions[name].bundle.features)]
         features = {str(key): None if pd.isna(value) else value for key, value in cells.items()}
-        expected = score(champions, [Row(market=name, features=features)])[0]  # type: ignore[arg-type]
+        expected = score([model_row(champions[name], features)])[0]
         (prediction,) = stored.predict(name, [match_id]).predictions
         assert (prediction.probabilities, prediction.variant) == (expected.probabilities, expected.variant)
 
@@ -119,18 +74,33 @@ def test_predictions_come_in_the_order_asked_for_with_the_age_of_their_features(
         assert prediction.feature_time == DECIDED_AT
         assert prediction.feature_age_seconds == 0.0
         assert prediction.feature_ages == {"match_strength": 0.0, "match_market": 0.0}
+        assert prediction.cache_age_seconds is not None
+        assert 0.0 <= prediction.cache_age_seconds <= 0.25
 
 
-def test_unknown_matches_are_named(stored: MatchOddsClient) -> None:
-    with pytest.raises(MatchOddsError, match="404: no features for 1 of the matches: xx_nowhere") as caught:
-        stored.predict("1x2", [PRICED, "xx_nowhere"])
-    assert caught.value.status == 404
+def test_edges_and_stakes_are_against_the_best_stored_prices(stored: MatchOddsClient) -> None:
+    (one,) = stored.predict("1x2", [PRICED], staking=Staking(kelly_fraction=0.5, max_stake=0.1)).predictions
+    best = [PRICES[selection] for selection in ("home", "draw", "away")]
+    assert (one.best_prices, one.withheld) == (best, None)
+    assert one.edges == [p * price - 1.0 for p, price in zip(one.probabilities, best, strict=True)]
+    assert 0.0 <= sum(one.stakes) <= 0.1 + 1e-12
+    assert one.market_probabilities == [0.5, 0.3, 0.2]
 
 
-def test_stored_features_that_do_not_fit_the_model_are_a_conflict(stored: MatchOddsClient) -> None:
-    with pytest.raises(MatchOddsError, match=f"stored features of {UNFIT}: feature 'elo_difference' is null") as caught:
-        stored.predict("1x2", [PRICED, UNFIT])
-    assert caught.value.status == 409
+def test_what_cannot_be_told_of_one_match_is_withheld_with_its_reason_and_the_others_are_answered(
+    stored: MatchOddsClient,
+) -> None:
+    asked = [PRICED, "xx_nowhere", UNFIT, UNPRICED]
+    good, unknown, unfit, unpriced = stored.predict("1x2", asked, staking=Staking()).predictions
+    assert good.withheld is None
+    for prediction, detail in ((unknown, "xx_nowhere"), (unfit, "feature 'elo_difference' is null")):
+        assert prediction.withheld is not None
+        assert prediction.withheld.reason is Reason.MISSING_FEATURES
+        assert detail in prediction.withheld.detail
+        assert (prediction.probabilities, prediction.fair_odds, prediction.stakes) == ([], [], [])
+    assert unpriced.withheld is not None
+    assert unpriced.withheld.reason is Reason.NO_ODDS
+    assert (unpriced.variant, len(unpriced.probabilities), unpriced.edges) == ("fundamentals", 3, [])
 
 
 def test_every_answered_match_is_logged_with_what_it_was_answered_from(
@@ -150,20 +120,30 @@ def test_every_answered_match_is_logged_with_what_it_was_answered_from(
     assert found[1][-1]["market_over"] is None
 
 
-def test_an_unreachable_store_is_said_and_explicit_features_are_still_scored(
+def test_without_its_store_it_says_so_scores_explicit_features_and_recovers_by_itself(
     stored_bento: RunningBento, stored: MatchOddsClient, store_url: str
 ) -> None:
     name = store_url.rsplit("/", 1)[1].partition("?")[0]
+    body = {"market": "1x2", "match_ids": [PRICED]}
     with connect(with_database(store_url, "postgres"), autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        with pytest.raises(MatchOddsError, match=r"the online store (cannot be reached|did not answer)") as caught:
-            stored.predict("1x2", [PRICED])
-        assert caught.value.status == 503
+        until(lambda: httpx.post(f"{stored_bento.url}/v1/predict", json=body).status_code == 503)
+        refused = httpx.post(f"{stored_bento.url}/v1/predict", json=body)
+        assert "online store" in refused.json()["error"]
+        assert int(refused.headers["retry-after"]) >= 1
+        until(lambda: httpx.get(f"{stored_bento.url}/readyz").status_code == 503)
+        assert "online store" in httpx.get(f"{stored_bento.url}/readyz").json()["reasons"][0]
+        assert httpx.get(f"{stored_bento.url}/livez").status_code == 200
+        assert not stored.ready()
         assert stored_bento.ask_known() > 0
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-    end = time.monotonic() + 40.0
-    body = {"market": "1x2", "match_ids": [PRICED]}
-    while (answer := httpx.post(f"{stored_bento.url}/v1/predict", json=body, timeout=10.0)).status_code == 503:
-        assert time.monotonic() < end, f"the store did not come back: {answer.text}"
-    assert answer.status_code == 200
+    until(lambda: httpx.post(f"{stored_bento.url}/v1/predict", json=body).status_code == 200)
+    until(stored.ready)
+
+
+def until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "not within the time allowed"
+        time.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,10 +14,9 @@ import pytest
 
 from bentos.match_odds.champions import Champions
 from bentos.match_odds.client import MatchOddsClient, MatchOddsError
-from bentos.match_odds.contract import MAX_BODY, Row
-from bentos.match_odds.known_answers import KnownAnswer
+from bentos.match_odds.contract import MAX_BODY, Reason, ScoreRow, Staking
 from bentos.match_odds.runner import RunningBento
-from bentos.match_odds.scoring import score
+from bentos.match_odds.scoring import model_row, score
 from betting_assets.modelling.bundle import Bundle
 
 pytestmark = pytest.mark.services
@@ -35,7 +35,7 @@ def rows(trained: dict[str, tuple[Bundle, pd.DataFrame]]) -> list[Features]:
 
 
 def in_process(champions: Champions, rows: list[Features]) -> list[list[float]]:
-    return [a.probabilities for a in score(champions, [Row(market="1x2", features=f) for f in rows])]  # type: ignore[arg-type]
+    return [answer.probabilities for answer in score([model_row(champions["1x2"], features) for features in rows])]
 
 
 def over_http(client: MatchOddsClient, rows: list[Features]) -> list[list[float]]:
@@ -53,7 +53,7 @@ def test_rows_of_concurrent_requests_share_batches_and_keep_their_bits(
 ) -> None:
     def batches() -> float:
         text = httpx.get(f"{running.url}/metrics").text
-        lines = [line for line in text.splitlines() if line.startswith("bentoml_service_adaptive_batch_size_count")]
+        lines = [line for line in text.splitlines() if line.startswith("betting_batch_rows_count")]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
     before = batches()
@@ -86,17 +86,14 @@ def test_models_lists_what_a_client_has_to_send(
         assert set(cards[market].nullable) == {"away_goals_for_short", *bundle.market.market_columns}
 
 
-def test_the_batch_route_answers_row_by_row(running: RunningBento, known: list[KnownAnswer]) -> None:
-    sent = [answer.row().model_dump(mode="json") for answer in known]
-    sent[1]["features"].pop("month")
-    answers = httpx.post(f"{running.url}/v1/batch", json={"rows": sent}).json()
-    assert "missing feature 'month'" in answers[1]["error"]
-    good = [i for i in range(len(known)) if i != 1]
-    assert [answers[i]["probabilities"] for i in good] == [known[i].probabilities for i in good]
+def test_the_way_into_the_batcher_is_not_open_from_outside(running: RunningBento) -> None:
+    for path in ("/internal/batch", "/v1/batch", "/schema.json", "/v1/predict/", "/nothing"):
+        response = httpx.post(f"{running.url}{path}", json={"rows": []})
+        assert (response.status_code, "see /docs.json" in response.json()["error"]) == (404, True)
 
 
 def changed(rows: list[Features], **changes: Any) -> str:
-    return json.dumps({"market": "1x2", "rows": [rows[1], rows[1] | changes]})
+    return json.dumps(score_body([rows[1], rows[1] | changes]))
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", '"NaN"', '"Infinity"', "true", "[]", "{}"])
@@ -114,8 +111,12 @@ def test_what_is_no_finite_number_is_refused_with_its_place(
     assert "\n" not in reason
 
 
-def score_body(rows: list[Features], **other: Any) -> dict[str, Any]:
-    return {"market": "1x2", "rows": rows} | other
+def score_body(rows: Any, **other: Any) -> dict[str, Any]:
+    return {"market": "1x2", "rows": [{"features": row} for row in rows]} | other
+
+
+def priced(features: Features, prices: list[float]) -> dict[str, Any]:
+    return {"market": "1x2", "rows": [{"features": features, "prices": prices}]}
 
 
 @pytest.mark.parametrize(
@@ -129,9 +130,14 @@ def score_body(rows: list[Features], **other: Any) -> dict[str, Any]:
         ("score", lambda r: score_body([r[1] | {"referee": 1}]), 400, "rows.0: unexpected feature 'referee'"),
         ("score", lambda r: score_body([r[1] | {"month": None}]), 400, "rows.0: feature 'month' is null"),
         ("score", lambda r: score_body([{"league": "XX"}]), 400, "rows.0: missing features 'elo_difference'"),
-        ("score", lambda r: score_body([r[1] | {"league": "X" * 81}]), 400, "rows.0.league"),
-        ("score", lambda r: score_body([r[1] | {"league": "a\u0000b"}]), 400, "rows.0.league"),
-        ("score", lambda r: score_body("x"), 400, "rows: Input should be a valid array"),
+        ("score", lambda r: score_body([r[1] | {"league": "X" * 81}]), 400, "rows.0.features.league"),
+        ("score", lambda r: score_body([r[1] | {"league": "a\u0000b"}]), 400, "rows.0.features.league"),
+        ("score", lambda r: {"market": "1x2", "rows": "x"}, 400, "rows: Input should be a valid array"),
+        ("score", lambda r: priced(r[1], [2.0, 3.0]), 400, "rows.0.prices: give 3 prices, of home, draw, away"),
+        ("score", lambda r: priced(r[1], [2.0, 3.0, 1.0]), 400, "rows.0.prices.2: Input should be greater than 1"),
+        ("score", lambda r: priced(r[1], [2.0, 3.0, 1e5]), 400, "rows.0.prices.2: Input should be less than"),
+        ("score", lambda r: score_body(r[1:2], staking={"kelly_fraction": 0}), 400, "staking.kelly_fraction: Input"),
+        ("score", lambda r: score_body(r[1:2], staking={"max_stake": 1.5}), 400, "staking.max_stake: Input should"),
         ("score", lambda r: [], 400, "Input should be an object"),
         ("predict", lambda r: {"market": "1x2", "match_ids": []}, 400, "match_ids: List should have at least 1 item"),
         ("predict", lambda r: {"market": "1x2", "match_ids": ["x"] * 257}, 400, "match_ids: List should have at most"),
@@ -152,7 +158,7 @@ def test_a_bad_request_is_refused_in_one_line(
     assert len(error) < 500
 
 
-@pytest.mark.parametrize("path", ["score", "predict", "batch"])
+@pytest.mark.parametrize("path", ["score", "predict"])
 @pytest.mark.parametrize(
     ("body", "kind", "status"),
     [
@@ -179,15 +185,48 @@ def test_the_client_raises_the_reason(client: MatchOddsClient) -> None:
 
 
 def test_the_wrong_method_is_refused(running: RunningBento) -> None:
-    for path in ("score", "predict", "batch"):
+    for path in ("score", "predict"):
         response = httpx.get(f"{running.url}/v1/{path}")
         assert response.status_code == 405
-        assert "POST" in response.headers["allow"]
+        assert response.json()["error"] == f"/v1/{path} takes POST"
 
 
 def test_probes_answer(running: RunningBento) -> None:
     assert httpx.get(f"{running.url}/livez").status_code == 200
-    assert httpx.get(f"{running.url}/readyz").status_code == 200
+    ready = httpx.get(f"{running.url}/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "reasons": []})
+
+
+def test_the_pages_for_people_are_served(running: RunningBento) -> None:
+    page = httpx.get(f"{running.url}/")
+    assert page.status_code == 200
+    assert "docs.json" in page.text or "swagger" in page.text.lower()
+
+
+@pytest.mark.parametrize(("given", "kept"), [("mine-7", True), ("x" * 81, False), ("", False)])
+def test_an_answer_carries_the_clients_request_id_or_one_of_its_own(
+    running: RunningBento, rows: list[Features], given: str, kept: bool
+) -> None:
+    response = httpx.post(f"{running.url}/v1/score", json=score_body(rows[1:2]), headers={"x-request-id": given})
+    assert response.headers["x-request-id"] == response.json()["request_id"]
+    assert (response.json()["request_id"] == given) is kept
+    assert response.json()["request_id"]
+
+
+def test_stakes_are_told_where_they_were_asked_for_and_there_are_prices(
+    client: MatchOddsClient, rows: list[Features]
+) -> None:
+    with_prices = ScoreRow(features=rows[1], prices=[9.0, 9.0, 9.0])
+    asked = client.score("1x2", [with_prices, rows[1]], staking=Staking(kelly_fraction=0.5, max_stake=0.1))
+    first, second = asked.predictions
+    assert first.edges == [p * 9.0 - 1.0 for p in first.probabilities]
+    assert 0.0 < sum(first.stakes) <= 0.1 + 1e-12
+    assert first.withheld is None
+    assert second.withheld is not None
+    assert second.withheld.reason is Reason.NO_ODDS
+    assert set(second.withheld.fields) >= {"edges", "stakes"}
+    unasked = client.score("1x2", [with_prices]).predictions[0]
+    assert (unasked.edges, unasked.stakes, unasked.best_prices) == ([], [], [9.0, 9.0, 9.0])
 
 
 def test_the_service_listens_on_loopback_only(running: RunningBento) -> None:
@@ -199,12 +238,13 @@ def test_the_service_listens_on_loopback_only(running: RunningBento) -> None:
         if connection.status == psutil.CONN_LISTEN
     ]
     assert listening
-    assert set(listening) == {"127.0.0.1"}
+    addresses = [ipaddress.ip_address(ip.removeprefix("::ffff:")) for ip in listening]  # as gRPC writes it
+    assert all(address.is_loopback for address in addresses)
 
 
 def test_what_is_sent_is_not_in_the_log(running: RunningBento, client: MatchOddsClient, rows: list[Features]) -> None:
     client.score("1x2", [rows[1] | {"league": "very-private"}])
     with pytest.raises(MatchOddsError):
         client.score("1x2", [rows[1] | {"league": "very-private", "very-private": 1.0}])
-    httpx.post(f"{running.url}/v1/batch", json={"rows": [{"market": "very-private"}]})
+    httpx.post(f"{running.url}/v1/very-private", json={"rows": [{"market": "very-private"}]})
     assert "very-private" not in running.log.read_text()

@@ -1,4 +1,4 @@
-"""Market consensus: whose price stands for the market, and what happens when books are missing or wrong."""
+"""Whose price stands for the market, which is the best one, and what happens when books are missing or wrong."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from betting_assets.betting.market import market_consensus
+from betting_assets.betting.market import best_prices, market_consensus
 from betting_assets.betting.odds import MarginMethod, remove_margin
 
 AT = pd.Timestamp("2023-08-11 15:00", tz="UTC")
@@ -17,12 +17,15 @@ def book(match="m1", bookmaker="pinnacle", prices=(2.0, 3.5, 4.0), flag=None, ta
     return row | {"prices": list(prices), "taken_at": taken_at, "flag": flag} | changes
 
 
-def consensus(*rows, market="1x2", line=0.0, selections=("home", "draw", "away"), **options):
+def frame_of(*rows):
     columns = ["match_id", "bookmaker", "market", "line", "phase", "prices", "taken_at", "flag"]
     frame = pd.DataFrame(list(rows), columns=columns).astype({"flag": object, "line": float})
-    frame["taken_at"] = pd.to_datetime(frame["taken_at"], utc=True)
+    return frame.assign(taken_at=pd.to_datetime(frame["taken_at"], utc=True))
+
+
+def consensus(*rows, market="1x2", line=0.0, selections=("home", "draw", "away"), **options):
     how = {"phase": "pre_close", "prefix": "market_"} | options
-    return market_consensus(frame, market=market, line=line, selections=selections, **how)
+    return market_consensus(frame_of(*rows), market=market, line=line, selections=selections, **how)
 
 
 def test_the_reference_book_is_preferred():
@@ -127,3 +130,78 @@ def test_probabilities_sum_to_one_and_every_match_appears_once(quotes, method):
     assert set(table.index) == real_or_average
     sums = table[["market_home", "market_draw", "market_away"]].sum(axis=1)
     assert sums.to_numpy() == pytest.approx(1.0, abs=1e-12)
+
+
+LATER = AT + pd.Timedelta(hours=2)
+BEST = ["market_home_best_price", "market_draw_best_price", "market_away_best_price"]
+
+
+def best(*rows, until=None, market="1x2", line=0.0, selections=("home", "draw", "away")):
+    times = pd.Series({"m1": AT} if until is None else until, dtype="datetime64[ns, UTC]")
+    how = {"phase": "pre_close", "prefix": "market_", "until": times}
+    return best_prices(frame_of(*rows), market=market, line=line, selections=selections, **how)
+
+
+def test_the_best_price_of_each_selection_may_be_of_another_book():
+    row = best(book(prices=(2.0, 3.5, 4.0)), book(bookmaker="bet365", prices=(1.9, 3.7, 4.1))).loc["m1"]
+    assert row[BEST].to_list() == [2.0, 3.7, 4.1]
+
+
+def test_a_palpable_error_is_no_best_price():
+    error = book(bookmaker="typo", prices=(20.0, 3.5, 4.0), flag="overround_below_one")
+    assert best(book(), error).loc["m1", BEST].to_list() == [2.0, 3.5, 4.0]
+    assert best(error).loc["m1", BEST].isna().all()
+
+
+def test_the_published_maximum_counts_only_where_no_bookmaker_is_left():
+    maximum = book(bookmaker="market-maximum", prices=(2.2, 9.9, 4.4))
+    assert best(book(), maximum).loc["m1", BEST].to_list() == [2.0, 3.5, 4.0]
+    flagged = book(bookmaker="typo", prices=(20.0, 3.5, 4.0), flag="overround_below_one")
+    assert best(flagged, maximum).loc["m1", BEST].to_list() == [2.2, 9.9, 4.4]
+
+
+def test_the_published_average_is_no_price_that_anybody_pays():
+    assert best(book(bookmaker="market-average")).loc["m1", BEST].isna().all()
+
+
+def test_a_price_taken_after_the_decision_is_not_the_best():
+    late = book(bookmaker="bet365", prices=(2.5, 3.7, 4.5), taken_at=LATER)
+    assert best(book(), late).loc["m1", BEST].to_list() == [2.0, 3.5, 4.0]
+    assert best(book(), late, until={"m1": LATER}).loc["m1", BEST].to_list() == [2.5, 3.7, 4.5]
+
+
+def test_best_prices_are_of_the_asked_market_line_and_phase():
+    strange = book(phase="close"), book(line=1.0), book(market="over_under", prices=(1.9, 1.9))
+    assert best(*strange).loc["m1", BEST].isna().all()
+    rows = [book(market="over_under", line=line, prices=(price, 1.8)) for line, price in ((2.5, 1.9), (3.5, 3.0))]
+    assert best(*rows, market="over_under", line=2.5, selections=("over", "under")).loc["m1"].to_list() == [1.9, 1.8]
+
+
+def test_best_prices_have_a_row_for_each_match_that_is_asked_for_and_no_other():
+    table = best(book(), book("m2"), until={"m3": AT, "m1": AT})
+    assert table.index.to_list() == ["m3", "m1"]
+    assert table.loc["m3"].isna().all()
+    assert (best(until={"m1": AT}).dtypes == "float64").all()
+    assert best(until={}).empty
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["pinnacle", "bet365", "bwin", "market-average", "market-maximum"]),
+            st.lists(st.floats(1.02, 100.0), min_size=3, max_size=3),
+            st.sampled_from([None, "overround_below_one"]),
+            st.sampled_from([AT, LATER]),
+        ),
+        max_size=5,
+        unique_by=lambda row: row[0],
+    )
+)
+def test_a_best_price_is_quoted_and_no_trusted_bookmaker_quotes_a_higher_one(quotes):
+    found = best(*[book(bookmaker=maker, prices=p, flag=flag, taken_at=at) for maker, p, flag, at in quotes]).loc["m1"]
+    usable = {maker: p for maker, p, flag, at in quotes if flag is None and at <= AT and maker != "market-average"}
+    real = [prices for maker, prices in usable.items() if maker != "market-maximum"]
+    allowed = real or list(usable.values())
+    assert found.isna().all() == (not allowed)
+    if allowed:
+        assert found.to_list() == np.max(allowed, axis=0).tolist()

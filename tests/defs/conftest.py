@@ -54,7 +54,7 @@ def story_url(postgres_url: str, _migrated_template: str) -> str:
 @pytest.fixture(scope="session")
 def graph(story_url: str, home: Path) -> Iterator[Graph]:
     """The graph on a simulated world, nothing made yet; Dagster's storage is PostgreSQL, as in production."""
-    settings = settings_for(story_url, home, hold_back=True, serving_port=free_port())
+    settings = settings_for(story_url, home, hold_back=True, serving_port=free_port(), grpc_port=free_port())
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment(settings, story_url).items():
             patch.setenv(name, value)

@@ -134,6 +134,25 @@ def test_a_refused_market_does_not_keep_the_other_from_being_served(graph: Stand
     assert graph.follow() == [{"match_odds_bento", "live_deployment"}]
 
 
+def test_a_refused_candidate_is_served_as_challenger_beside_its_champion(living: StandIns) -> None:
+    """It never was: a Bento was built for a new champion only, and then there is no challenger."""
+    living.failing.add(("model_evaluation:better_than_champion", "1x2"))
+    living.make("training_set", "candidate_models", partition="1x2")
+    asked = living.tick()
+    assert asked["model_evaluation"] == {"1x2"}
+    living.do(asked)
+    assert living.follow() == [{"match_odds_bento", "live_deployment"}]
+
+
+def test_a_candidate_that_is_about_to_be_champion_makes_one_bento(living: StandIns) -> None:
+    living.make("training_set", "candidate_models", partition="1x2")
+    asked = living.tick()
+    assert asked.keys() >= {"model_evaluation", "champion_model"}
+    assert "match_odds_bento" not in asked
+    living.do(asked)
+    assert living.follow() == [{"match_odds_bento", "live_deployment"}]
+
+
 def test_nothing_is_served_where_every_market_was_refused(graph: StandIns) -> None:
     graph.do(graph.tick())
     graph.failing |= {("model_evaluation:point_in_time", market) for market in MARKETS}

@@ -40,7 +40,7 @@ FLOW = {
     "candidate_models": {"training_set"},
     "model_evaluation": {"candidate_models"},
     "champion_model": {"model_evaluation"},
-    "match_odds_bento": {"champion_model"},
+    "match_odds_bento": {"champion_model", "model_evaluation"},
     "live_deployment": {"match_odds_bento"},
     "prediction_log": set(),
     "prediction_outcomes": {"prediction_log", "match_results", "live_deployment"},

@@ -20,7 +20,7 @@ from betting_assets.warehouse.database import connect
 from feature_repo.columns import market_columns, strength_columns
 from feature_repo.entities import match
 from feature_repo.operations import VIEWS, apply_definitions, materialize_upcoming, online_features
-from feature_repo.services import FEATURE_SERVICES, feature_names, feature_service
+from feature_repo.services import FEATURE_SERVICES, feature_names, feature_service, serving_service
 from feature_repo.store import environment, feature_store, forget
 
 
@@ -83,7 +83,28 @@ def test_feasts_own_command_applies_the_same(database: str) -> None:
 
 def test_every_market_has_a_service_for_each_variant_and_for_training() -> None:
     expected = {f"{m}_{v}" for m in MARKETS for v in ("fundamentals", "market_residual", "training")}
-    assert {service.name for service in FEATURE_SERVICES} == expected
+    assert {service.name for service in FEATURE_SERVICES} == expected | {"serving"}
+
+
+def test_the_bento_reads_every_market_and_what_a_bet_is_worth_by_one_service() -> None:
+    names = feature_names(serving_service())
+    residual = {name for market in MARKETS for name in feature_names(feature_service(market, "market_residual"))}
+    value = {name for spec in MARKETS.values() for name in (*spec.best_price_columns, spec.suspended_column)}
+    assert len(names) == len(set(names))
+    assert set(names) == residual | value
+
+
+def test_all_that_the_bento_reads_but_the_league_is_a_number_that_the_store_reads_fast() -> None:
+    features = [feature for view in serving_service().feature_view_projections for feature in view.features]
+    assert {feature.name for feature in features if feature.dtype != Float64} == {"league"}
+
+
+@pytest.mark.parametrize("market", list(MARKETS))
+@pytest.mark.parametrize("variant", ["fundamentals", "market_residual", "training"])
+def test_no_model_reads_a_best_price_or_a_suspension(market: str, variant: str) -> None:
+    value = {name for spec in MARKETS.values() for name in (*spec.best_price_columns, spec.suspended_column)}
+    assert value <= set(market_columns())
+    assert value.isdisjoint(feature_names(feature_service(market, variant)))
 
 
 @pytest.mark.parametrize("market", list(MARKETS))

@@ -10,7 +10,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 from simulated_tables import Tables, tables_of
 
-from betting_assets.modelling.feature_tables import decision_times, first_quotes
+from betting_assets.betting.odds import MarginMethod
+from betting_assets.modelling.feature_tables import decision_times, first_quotes, match_market
 from betting_assets.modelling.markets import MARKETS, modelled_market
 from betting_assets.sources.batch import Batch
 
@@ -108,6 +109,46 @@ def test_every_match_has_one_row_with_the_goal_model_beside_ratings_and_form(tab
 def test_market_probabilities_sum_to_one_in_every_market(tables: Tables) -> None:
     for spec in MARKETS.values():
         assert tables.prices[spec.market_columns].dropna().sum(axis=1).to_numpy() == pytest.approx(1.0)
+
+
+def test_a_best_price_is_as_good_as_that_of_the_book_which_stands_for_the_market(tables: Tables) -> None:
+    """Where that is a bookmaker that may be trusted: an average is no offer, and an error is not taken up."""
+    for spec in MARKETS.values():
+        trusted = tables.batch.books.query("bookmaker == 'pinnacle' and phase == 'pre_close' and flag.isna()")
+        matches = trusted.loc[trusted["market"] == spec.market.value, "match_id"]
+        rows = tables.prices[tables.prices["match_id"].isin(matches)]
+        assert len(rows) > 500
+        assert (rows[spec.best_price_columns].to_numpy() >= rows[spec.price_columns].to_numpy()).all()
+
+
+def test_no_best_price_was_taken_after_its_row(tables: Tables) -> None:
+    """A better price that comes too late is as good as none; one that comes in time is the best."""
+    books = tables.batch.books
+    chosen = (books["phase"] == "pre_close") & (books["bookmaker"] == "old-crown") & books["flag"].isna()
+    better = books.assign(prices=[[p * 1.5 for p in prices] for prices in books["prices"]]).where(chosen, books)
+    too_late = better.assign(taken_at=books["taken_at"] + chosen * pd.Timedelta(days=1))
+    found, late, without = (
+        match_market(changed, reference="pinnacle", method=MarginMethod.POWER)
+        for changed in (better, too_late, books[~chosen])
+    )
+    for names in (spec.best_price_columns for spec in MARKETS.values()):
+        assert_frame_equal(late[names], without[names])
+        assert (found[names] > without[names]).to_numpy().mean() > 0.9
+
+
+def test_what_tells_the_value_of_a_bet_is_no_feature_of_a_model(tables: Tables) -> None:
+    for market, spec in MARKETS.items():
+        value = {*spec.best_price_columns, spec.suspended_column}
+        assert value <= set(tables.prices)
+        dataset = tables.dataset(market)
+        assert not value & {*dataset.frame, *dataset.strength}
+        assert not value & set(tables.closing)
+
+
+def test_books_tell_of_no_suspension_so_every_row_says_that_bets_are_taken(tables: Tables) -> None:
+    for spec in MARKETS.values():
+        assert tables.prices[spec.suspended_column].dtype == "float64"
+        assert (tables.prices[spec.suspended_column] == 0.0).all()
 
 
 def test_a_score_settles_each_market() -> None:

@@ -8,20 +8,25 @@ import pandas as pd
 import pytest
 from simulated_tables import Tables, draw, with_frame
 
+from betting_assets.betting.score import Interval
 from betting_assets.modelling.evaluation import MARKET_CLOSE, MARKET_PRE, Forecasts, score
 from betting_assets.modelling.gate import (
     BETTER,
     CALIBRATED,
     FEWEST_COMMON_MATCHES,
+    GATE_CHECKS,
+    NOT_WORSE_IN_SHADOW,
     POINT_IN_TIME,
     GateCheck,
     aligned,
     gate,
     promoted,
 )
+from betting_assets.modelling.shadow_evidence import ShadowEvidence
 
 Floats = npt.NDArray[np.float64]
 NAME = "challenger"
+LIVE = NOT_WORSE_IN_SHADOW
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +53,14 @@ def champion_of(forecasts: Forecasts, probabilities: Floats) -> pd.DataFrame:
     return pd.DataFrame({"match_id": forecasts.dataset.frame["match_id"], "probabilities": list(probabilities)})
 
 
-def checks(forecasts: Forecasts, champion: pd.DataFrame | None, name: str = NAME) -> dict[str, GateCheck]:
-    found = gate(forecasts, score(forecasts), name, champion)
-    assert [check.name for check in found] == [POINT_IN_TIME, CALIBRATED, BETTER]
+def checks(
+    forecasts: Forecasts,
+    champion: pd.DataFrame | None,
+    name: str = NAME,
+    shadow: ShadowEvidence | None = None,
+) -> dict[str, GateCheck]:
+    found = gate(forecasts, score(forecasts), name, champion, shadow)
+    assert [check.name for check in found] == list(GATE_CHECKS) == [POINT_IN_TIME, CALIBRATED, BETTER, LIVE]
     assert not [check for check in found if "\n" in check.reason]
     return {check.name: check for check in found}
 
@@ -63,6 +73,25 @@ def test_a_better_challenger_is_promoted(judged: Forecasts, truth: Floats) -> No
     found = checks(judged, champion_of(judged, blur(truth, 0.5)))
     assert promoted(list(found.values()))
     assert found[BETTER].reason.startswith("better: log-loss against the champion -0.")
+
+
+def beside(difference: Interval) -> ShadowEvidence:
+    return ShadowEvidence("1x2", "v2", "v1", 60, 1.0 + difference.mean, 1.0, difference)
+
+
+def test_a_challenger_that_did_worse_in_shadow_is_not_promoted(judged: Forecasts, truth: Floats) -> None:
+    live = beside(Interval(0.03, 0.01, 0.05, 500))
+    found = checks(judged, champion_of(judged, blur(truth, 0.5)), shadow=live)
+    assert [name for name, check in found.items() if not check.passed] == [LIVE]
+    assert not promoted(list(found.values()))
+
+
+def test_doing_well_in_shadow_alone_promotes_nobody(judged: Forecasts, truth: Floats) -> None:
+    live = beside(Interval(-0.3, -0.4, -0.2, 5000))
+    worse = challenged(judged, blur(truth, 0.5))
+    found = checks(worse, champion_of(judged, truth), shadow=live)
+    assert found[LIVE].passed
+    assert not promoted(list(found.values()))
 
 
 def test_a_worse_challenger_is_not_promoted(judged: Forecasts, truth: Floats) -> None:

@@ -37,6 +37,7 @@ def prediction(number: int, match: str = "a", at: str = "2018-08-11 09:00", **ch
         "market": "1x2",
         "variant": "market_residual",
         "model_version": "7",
+        "role": "champion",
         "predicted_at": pd.Timestamp(at, tz="UTC"),
         "feature_time": pd.Timestamp("2018-08-10 15:00", tz="UTC"),
         "probabilities": [0.5, 0.3, 0.2],
@@ -76,6 +77,17 @@ def test_only_the_last_prediction_before_the_start_counts() -> None:
     outcomes = settle(rows, RESULTS, MATCHES).outcomes
     assert set(outcomes.loc[outcomes["counts"], "prediction_id"]) == {1, 5, 6}
     assert len(outcomes) == 6
+
+
+def test_what_a_version_said_as_challenger_counts_beside_its_answers() -> None:
+    rows = log(
+        prediction(1, at="2018-08-11 09:00", role="challenger"),
+        prediction(2, at="2018-08-11 10:00"),
+        prediction(3, at="2018-08-11 08:00"),
+    )
+    outcomes = settle(rows, RESULTS, MATCHES).outcomes
+    counting = outcomes[outcomes["counts"]]
+    assert dict(zip(counting["prediction_id"], counting["role"], strict=True)) == {1: "challenger", 2: "champion"}
 
 
 def test_of_two_at_one_moment_the_later_in_the_log_counts() -> None:
@@ -139,6 +151,7 @@ def served(n: int, sharpness: float, seed: int = 3) -> tuple[pd.DataFrame, pd.Da
             "match_id": ids,
             "market": "1x2",
             "model_version": "7",
+            "role": "champion",
             "match_date": pd.Timestamp("2018-08-11") + pd.to_timedelta(np.arange(n) // 10, unit="D"),
             "outcome": happened,
             "probabilities": list(given),
@@ -199,3 +212,10 @@ def test_predictions_that_do_not_count_are_left_out() -> None:
     outcomes, market = served(400, 1.0)
     report = performance(outcomes.assign(counts=outcomes.index < 120), market)
     assert report["n"].tolist() == [120]
+
+
+def test_challengers_have_rows_of_their_own() -> None:
+    outcomes, market = served(400, 1.0)
+    hidden = outcomes.iloc[:150].assign(role="challenger")
+    report = performance(pd.concat([outcomes, hidden], ignore_index=True), market)
+    assert report[["role", "n"]].to_numpy().tolist() == [["challenger", 150], ["champion", 400]]

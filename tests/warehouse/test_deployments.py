@@ -84,12 +84,26 @@ def test_the_state_machine_is_that_of_the_model(database: str) -> None:
                 self.states[self.live.pop()] = "refused"
                 self.states[self.live[-1]] = "current"
 
+        @rule(deployment=ids, reason=st.sampled_from(["refused by a worker"]))
+        def withdraw(self, deployment: int, reason: str) -> None:
+            if self.expect(self.states[deployment] == "current", deployments.withdraw, deployment, reason):
+                self.states[self.live.pop()] = "refused"
+                if self.live:
+                    self.states[self.live[-1]] = "current"
+
         @invariant()
         def agrees(self) -> None:
             assert {row.id: row.status for row in deployments.history(database)} == self.states
             now, before = deployments.current(database), deployments.previous(database)
             assert (now and now.id) == (self.live[-1] if self.live else None)
             assert (before and before.id) == (self.live[-2] if len(self.live) > 1 else None)
+            with connect(database) as conn:
+                pointer = deployments.pointer(conn)
+                if pointer is None or now is None:
+                    assert pointer is now
+                else:
+                    assert now == deployments.find(conn, pointer.id)
+                    assert pointer.made_current_at == now.made_current_at
 
     run_state_machine_as_test(
         Machine,
@@ -107,12 +121,44 @@ def test_rolling_back_brings_the_one_before_and_marks_the_bad_one(database: str)
     assert (bad.id, bad.status, bad.reason) == (second, "refused", "known answers differ")
 
 
-def test_a_deployment_keeps_what_it_was_proposed_with(database: str) -> None:
+def test_the_only_deployment_can_be_withdrawn_and_then_nothing_is_current(database: str) -> None:
+    only = go_live(database)
+    assert deployments.withdraw(database, only, "refused by a worker") is None
+    assert deployments.current(database) is None
+    assert deployments.history(database)[0].reason == "refused by a worker"
+
+
+def test_withdrawing_what_another_has_followed_touches_nothing(database: str) -> None:
+    first, second = go_live(database), go_live(database)
+    with pytest.raises(DeploymentError, match=f"deployment {first} is retired"):
+        deployments.withdraw(database, first, "too late")
+    assert (now := deployments.current(database)) is not None
+    assert now.id == second
+
+
+def test_a_deployment_that_comes_back_is_another_pointer(database: str) -> None:
     go_live(database)
+    with connect(database) as conn:
+        before = deployments.pointer(conn)
+    go_live(database)
+    deployments.roll_back(database)
+    with connect(database) as conn:
+        after = deployments.pointer(conn)
+    assert before is not None
+    assert after is not None
+    assert (before.id, before.bento_tag) == (after.id, after.bento_tag)
+    assert before != after
+
+
+def test_a_deployment_keeps_what_it_was_proposed_with(database: str) -> None:
+    deployment = deployments.propose(database, "match_odds:v1", {"1x2": "3"}, [{"in": [1.0], "out": [0.5]}], "c0de")
+    deployments.mark_healthy(database, deployment)
+    deployments.make_current(database, deployment)
     now = deployments.current(database)
     assert now is not None
+    assert now.code == "c0de"
     assert now.market_versions == {"1x2": "3"}
-    assert now.known_answers == [{"in": [1.0], "out": [0.5, 0.3, 0.2]}]
+    assert now.known_answers == [{"in": [1.0], "out": [0.5]}]
     assert now.made_current_at is not None
     assert now.made_current_at > now.created_at
 

@@ -20,7 +20,7 @@ def upgrade() -> None:
             nullable=False,
             server_default="",
             comment=(
-                "Digest of the Bento's code: workers swap models of the same code in place, other code is started anew."
+                "Digest of the Bento's code: workers swap models of the same code in place; other code starts anew."
             ),
         ),
         schema="serving",
@@ -39,7 +39,7 @@ def upgrade() -> None:
     op.create_check_constraint("role", "prediction_log", "role IN ('champion', 'challenger')", schema="serving")
     op.create_table(
         "worker",
-        sa.Column("worker", sa.Text(), nullable=False, comment="host:pid:start of the process."),
+        sa.Column("worker", sa.Text(), nullable=False, comment="host:pid of the process."),
         sa.Column("bento_tag", sa.Text(), nullable=False, comment="Bento whose code it runs."),
         sa.Column("code", sa.Text(), nullable=False, comment="Digest of that code."),
         sa.Column(
@@ -48,7 +48,7 @@ def upgrade() -> None:
             nullable=True,
             comment="Deployment whose models it serves; null: those of its own Bento.",
         ),
-        sa.Column("refused_id", sa.BigInteger(), nullable=True, comment="Newest deployment that it refused."),
+        sa.Column("refused_id", sa.BigInteger(), nullable=True, comment="Deployment that it refuses to serve now."),
         sa.Column("reason", sa.Text(), nullable=True, comment="Why it refused that one."),
         sa.Column(
             "started_at",

@@ -220,7 +220,7 @@ def chosen(text: str | None) -> list[str]:
 
 def sized(quick: bool, poisson: bool) -> Size:
     size = QUICK if quick else FULL
-    loads = {name: value for name, value in size.__dict__.items() if isinstance(value, Load)}
+    loads: dict[str, Any] = {name: value for name, value in size.__dict__.items() if isinstance(value, Load)}
     return replace(size, **{name: replace(load, poisson=poisson) for name, load in loads.items()})
 
 

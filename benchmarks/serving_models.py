@@ -62,8 +62,9 @@ def upcoming(count: int, seed: int = 11) -> Matches:
         market[spec.price_columns] = 0.95 / chances
         market[spec.best_price_columns] = 0.99 / chances
         market[spec.suspended_column] = 0.0
-    texts = {name: "invented" for name in market if name.endswith("_book")}
-    flags = {name: False for name in market if name.endswith("_fallback")}
+    names = [str(name) for name in market]
+    texts = {name: "invented" for name in names if name.endswith("_book")}
+    flags = {name: False for name in names if name.endswith("_fallback")}
     return Matches(typed(strength), typed(market.assign(**texts, **flags)))
 
 
@@ -118,7 +119,7 @@ def expected(bundles: dict[Market, Bundle], market: Market, matches: Matches) ->
 
 def _chances(rng: np.random.Generator, count: int, spec: ModelledMarket) -> np.ndarray:
     raw = np.exp(rng.normal(scale=0.4, size=(count, len(spec.selections))))
-    return raw / raw.sum(axis=1, keepdims=True)
+    return np.asarray(raw / raw.sum(axis=1, keepdims=True))
 
 
 def in_turn(ids: Sequence[str], size: int, count: int, seed: int = 3) -> list[list[str]]:

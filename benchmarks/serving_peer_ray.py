@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 import threading
@@ -52,7 +53,7 @@ def main() -> None:
         _node_ip_address="127.0.0.1",
         object_store_memory=80 * 2**20,
         log_to_driver=False,
-        logging_level="error",
+        logging_level=logging.ERROR,
     )
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     serve.run(Replica.options(num_replicas=replicas).bind(), route_prefix="/v1/predict", name="peer")

@@ -61,6 +61,31 @@ def put_in_front(application: Starlette, front: Callable[[ASGIApp], ASGIApp]) ->
     application.middleware_stack = front(application.middleware_stack)
 
 
+class Wake:
+    """asyncio.Condition as the dispatcher uses it: one that waits, on one loop, and nothing awaited while it is held.
+
+    So there is nothing to lock, which takes most of the time of the real one.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *error: object) -> None:
+        pass
+
+    async def wait_for(self, holds: Callable[[], object]) -> None:
+        while not holds():
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+
+    def notify_all(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
 class Observe(Protocol):
     """Told of every batch: its rows, and for how many seconds each of its requests waited."""
 
@@ -147,5 +172,6 @@ def _new_dispatcher(factory: ServiceAppFactory, method: str, observe: Observe) -
         batch_dim=old.batch_dim,
     )
     new.optimizer = Capped(new.max_latency)
+    new.__dict__["_wake_event"] = Wake()  # in the place of a cached property
     factory.dispatchers[method] = new
     return new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -101,6 +102,7 @@ class Worker:
         self._grpc = GrpcServer(self)
         await self._grpc.start(f"{host}:{config.grpc_port}", server_credentials(config))
         self._drain_on_sigterm()
+        _leave_to_the_garbage_collector_only_what_is_new()
         self._look = asyncio.create_task(self._look_after())
 
     async def stop(self) -> None:
@@ -209,6 +211,12 @@ class Worker:
             await self._grpc.tell_health()
             self.metrics.state(self.cache.state, self.watching.count, degraded=bool(self.health().reasons))
             await asyncio.sleep(LOOK)
+
+
+def _leave_to_the_garbage_collector_only_what_is_new() -> None:
+    """Else it walks again and again through all that was imported, which answers wait for."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _warm_up(batcher: Batcher, served: Served) -> None:

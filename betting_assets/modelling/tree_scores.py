@@ -20,7 +20,6 @@ Floats = npt.NDArray[np.float64]
 
 _FLOAT64, _ROW_MAJOR, _RAW_SCORE = 1, 1, 1
 _PARAMETERS = b"num_threads=1"
-_DOUBLES = ctypes.POINTER(ctypes.c_double)
 
 
 class TreeScoreError(RuntimeError):
@@ -30,19 +29,17 @@ class TreeScoreError(RuntimeError):
 def tree_scores(booster: lightgbm.Booster, values: Floats, classes: int) -> Floats:
     """What the trees add to the base, (n, classes), for values (n, features) with NaN for missing.
 
-    Threads may ask at once. Raises ValueError for a wrong number of features, and TreeScoreError.
+    Threads may ask at once. Raises TreeScoreError, e.g. for a wrong number of features.
     """
     from lightgbm.basic import _LIB  # type: ignore[attr-defined]
 
     rows, columns = values.shape
-    if columns != booster.num_feature():
-        raise ValueError(f"the trees read {booster.num_feature()} features, {columns} were given")
     given = np.ascontiguousarray(values, dtype=np.float64)
     scores = np.empty((rows, classes))
     length = ctypes.c_int64(0)
     failed = _LIB.LGBM_BoosterPredictForMat(
         booster._handle,
-        given.ctypes.data_as(_DOUBLES),
+        ctypes.c_void_p(given.ctypes.data),
         _FLOAT64,
         ctypes.c_int32(rows),
         ctypes.c_int32(columns),
@@ -52,7 +49,7 @@ def tree_scores(booster: lightgbm.Booster, values: Floats, classes: int) -> Floa
         booster.best_iteration,
         _PARAMETERS,
         ctypes.byref(length),
-        scores.ctypes.data_as(_DOUBLES),
+        ctypes.c_void_p(scores.ctypes.data),
     )
     if failed:
         raise TreeScoreError(_LIB.LGBM_GetLastError().decode())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from betting_assets.modelling.tree_scores import tree_scores
+from betting_assets.modelling.tree_scores import TreeScoreError, tree_scores
 
 CLASSES, FEATURES = 3, 5
 
@@ -53,5 +53,5 @@ def test_the_best_iteration_counts_as_booster_predict_counts_it(booster: lgb.Boo
 
 
 def test_a_wrong_number_of_features_is_said_before_memory_is_read(booster: lgb.Booster) -> None:
-    with pytest.raises(ValueError, match="the trees read 5 features, 4 were given"):
+    with pytest.raises(TreeScoreError, match=r"number of features in data \(4\) is not the same"):
         tree_scores(booster, np.zeros((2, 4)), CLASSES)

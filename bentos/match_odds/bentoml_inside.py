@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 VERSION = "1.4.39"
 """BentoML's version that this was written for."""
 
-LONGEST_WAIT = 0.002
-"""Seconds. Left alone, the batcher learns from a burst to hold the lone request that follows it for up to 150 ms."""
+LONGEST_WAIT = 0.003
+"""Seconds that a request waits for company. Left alone, the batcher learns from a burst to hold the lone request that
+follows it for up to 150 ms."""
+
+CLOSE_TOGETHER, FAR_APART, REMEMBERED = 0.004, 0.02, 16
+"""Requests are expected to meet where the last sixteen or so came less than 4 ms apart; one gap counts 20 ms at most."""
 
 
 class Inside:
@@ -138,10 +142,23 @@ def _new_dispatcher(factory: ServiceAppFactory, method: str, observe: Observe) -
     """In the place of BentoML's own, so that it ends with the server."""
     from bentoml._internal.marshal.dispatcher import CorkDispatcher, Job, Optimizer
 
-    class Capped(Optimizer):
-        def trigger_refresh(self) -> None:
-            super().trigger_refresh()  # type: ignore[no-untyped-call]
-            self.wait = min(self.wait, LONGEST_WAIT)  # type: ignore[assignment]
+    class Gathering(Optimizer):
+        """Where BentoML waits as long as it has waited before, this waits for company only if some is to be expected."""
+
+        gap = FAR_APART
+        last = 0.0
+
+        def arrived(self, now: float) -> None:
+            self.gap += (min(now - self.last, FAR_APART) - self.gap) / REMEMBERED
+            self.last = now
+
+        @property  # type: ignore[override]
+        def wait(self) -> float:
+            return LONGEST_WAIT if self.gap < CLOSE_TOGETHER else 0.0
+
+        @wait.setter
+        def wait(self, learned: float) -> None:
+            pass
 
     class Dispatcher(CorkDispatcher[Any, Any]):
         def _get_inputs(self, num_batches: int | None = None) -> Iterator[Job[Any, Any]]:
@@ -154,6 +171,10 @@ def _new_dispatcher(factory: ServiceAppFactory, method: str, observe: Observe) -
                         return
                     yield job
                 self._queue.popleft()
+
+        async def inbound_call(self, data: Any) -> Any:
+            self.optimizer.arrived(time.perf_counter())  # type: ignore[attr-defined]
+            return await super().inbound_call(data)
 
         async def outbound_call(self, inputs_info: tuple[Job[Any, Any], ...], training: bool = False) -> None:
             if not inputs_info:  # all of them were cancelled
@@ -171,7 +192,7 @@ def _new_dispatcher(factory: ServiceAppFactory, method: str, observe: Observe) -
         get_batch_size=old.get_batch_size,
         batch_dim=old.batch_dim,
     )
-    new.optimizer = Capped(new.max_latency)
+    new.optimizer = Gathering(new.max_latency)
     new.__dict__["_wake_event"] = Wake()  # in the place of a cached property
     factory.dispatchers[method] = new
     return new

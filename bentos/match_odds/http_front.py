@@ -123,6 +123,7 @@ class Front:
                 raise MethodNotAllowed(f"{path} takes {wanted}")
             await handler(exchange)
         elif path in PAGES or path.startswith(PAGE_FILES):
+            self._worker.metrics.flush()
             await self._rest(exchange.scope, exchange.receive, exchange.send)
         else:
             raise NotFound(f"there is no {path[:200]}: see /docs.json")

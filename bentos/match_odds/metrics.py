@@ -1,20 +1,21 @@
 """Every metric of the service, for both protocols. docs/serving-operations.md tells what each one is for.
 
 Several processes count into the files of one folder (PROMETHEUS_MULTIPROC_DIR, which BentoML sets), so that /metrics of
-any of them tells the sum. Each time series is looked up once and kept: what a request costs is three writes to mapped
-memory, and its share of a batch's four.
+any of them tells the sum. Writing to these files costs as much as a tenth of an answer, so requests are counted in
+memory first.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Histogram
 
     from bentos.match_odds.feature_cache import StoreState
     from bentos.match_odds.served import Served
@@ -37,8 +38,34 @@ BATCH_SIZE = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Rows."""
 
 
+class Tally:
+    """A histogram's newest observations, in memory. Its own `observe` writes to mapped memory twice, each time."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def flush_to(self, histogram: Histogram) -> None:
+        """Hand over what was observed; goes by the buckets, which prometheus_client keeps to itself."""
+        for place, count in enumerate(self._counts):
+            if count:
+                histogram._buckets[place].inc(count)
+                self._counts[place] = 0
+        if self._sum:
+            histogram._sum.inc(self._sum)
+            self._sum = 0.0
+
+
 class Metrics:
-    """What this process counts. Every method returns at once; `cache_read` and `flush` are for one thread.
+    """What this process counts. Every method returns at once.
+
+    Requests, batches and reads of the cache are counted in memory and told by `flush`, which the worker calls several
+    times a second, before it shows its metrics, and at its end. They and `flush` are for one thread.
 
     Args:
         registry: where they are registered; once for a name.
@@ -129,27 +156,25 @@ class Metrics:
         for counter, fates in ((self._logged, LOG_FATES), (self._shadowed, SHADOW_FATES)):
             for fate in fates:
                 counter.labels(fate)
-        self._counters: dict[tuple[str, str, str], Callable[[], None]] = {}
-        self._latencies: dict[tuple[str, str], Callable[[float], None]] = {}
+        self._ended: dict[tuple[str, str, str], int] = {}
+        self._seconds: dict[tuple[str, str], Tally] = {}
+        self._rows, self._waits = Tally(BATCH_SIZE), Tally(QUEUE_WAIT)
         self._served: set[tuple[str, str, str, str]] = set()
 
     def request(self, protocol: str, method: str, code: str, seconds: float) -> None:
         """One request has ended. `code` is an HTTP status or the name of a grpc-status."""
-        count = self._counters.get((protocol, method, code))
-        if count is None:
-            count = self._counters[protocol, method, code] = self._requests.labels(protocol, method, code).inc
-        count()
+        self._ended[protocol, method, code] = self._ended.get((protocol, method, code), 0) + 1
         if method in STREAMS:
             return
-        observe = self._latencies.get((protocol, method))
-        if observe is None:
-            observe = self._latencies[protocol, method] = self._latency.labels(protocol, method).observe
-        observe(seconds)
+        tally = self._seconds.get((protocol, method))
+        if tally is None:
+            tally = self._seconds[protocol, method] = Tally(LATENCY)
+        tally.observe(seconds)
 
     def batch(self, rows: int, waits: Sequence[float]) -> None:
         """One batch is about to be scored, whose requests waited for so many seconds each."""
-        self._batch_rows.observe(rows)
-        self._queue_wait.observe(max(waits))
+        self._rows.observe(rows)
+        self._waits.observe(max(waits))
 
     def shed(self, protocol: str) -> None:
         self._shed.labels(protocol).inc()
@@ -158,7 +183,7 @@ class Metrics:
         self._cancelled.labels(protocol).inc()
 
     def cache_read(self, hit: bool) -> None:
-        """A request by match id looked into the feature cache, and found all it needed or not; told by `flush`."""
+        """A request by match id looked into the feature cache, and found all it needed or not."""
         self._cache_reads[hit] += 1
 
     def logged(self, fate: str, rows: int) -> None:
@@ -183,6 +208,14 @@ class Metrics:
         for result, counter in enumerate(self._cache_counters):
             counter.inc(self._cache_reads[result])
             self._cache_reads[result] = 0
+        for labels, ended in self._ended.items():
+            if ended:
+                self._requests.labels(*labels).inc(ended)
+                self._ended[labels] = 0
+        for place, tally in self._seconds.items():
+            tally.flush_to(self._latency.labels(*place))
+        self._rows.flush_to(self._batch_rows)
+        self._waits.flush_to(self._queue_wait)
 
     def serves(self, served: Served) -> None:
         """The models of this process from now on. One that was replaced stays with the value 0."""

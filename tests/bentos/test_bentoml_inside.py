@@ -177,8 +177,22 @@ def test_whatever_the_batcher_learns_it_waits_no_longer_than_the_cap() -> None:
             for _ in range(60):
                 optimizer.o_stat.append((1, 0.001, 0.5))
             optimizer.trigger_refresh()  # type: ignore[no-untyped-call]
-            assert optimizer.wait == LONGEST_WAIT
+            assert optimizer.wait <= LONGEST_WAIT <= 0.005
             assert await running.submit([3]) == [6]
+
+    asyncio.run(scenario())
+
+
+def test_company_is_waited_for_only_while_requests_come_close_together() -> None:
+    async def scenario() -> None:
+        async with Running():
+            optimizer: Any = found()[1].dispatchers["batch"].optimizer
+            now = optimizer.last
+            for gap, expected in ((0.001, LONGEST_WAIT), (1.0, 0.0), (0.002, LONGEST_WAIT), (0.01, 0.0)):
+                for _ in range(80):
+                    now += gap
+                    optimizer.arrived(now)
+                assert optimizer.wait == expected, gap
 
     asyncio.run(scenario())
 

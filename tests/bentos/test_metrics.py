@@ -134,7 +134,7 @@ m.flush()
 
 
 def test_a_stream_says_nothing_about_latency(processes: Processes) -> None:
-    processes.run('m.request("http", "watch", "200", 3600.0)')
+    processes.run('m.request("http", "watch", "200", 3600.0)\nm.flush()')
     assert processes.value("betting_requests_total", protocol="http", method="watch", code="200") == 1
     assert not [labels for name, labels in processes.values() if name == "betting_request_seconds_count"]
 
@@ -150,7 +150,7 @@ def test_gauges_tell_the_worst_of_all_workers(processes: Processes) -> None:
 
 
 def test_a_killed_worker_leaves_its_counts_but_not_its_state(processes: Processes) -> None:
-    killed = processes.keep('state(False, 9.0, 5, degraded=True)\nm.request("http", "predict", "200", 0.001)\n')
+    killed = processes.keep('state(False, 9.0, 5, degraded=True)\nm.request("http", "predict", "200", 0.001)\nm.flush()\n')
     killed.kill()
     killed.wait()
     assert processes.value("betting_store_up") == 0

@@ -29,7 +29,7 @@ def kind(process: psutil.Process) -> str:
     line = " ".join(process.cmdline())
     if "postgres" in process.name():
         return "PostgreSQL"
-    for mark, name in {"match_odds.follower": "follower", "bentoml": "Bento", "match_odds": "Bento"}.items():
+    for mark, name in {"match_odds.deploying.follower": "follower", "bentoml": "Bento", "match_odds": "Bento"}.items():
         if mark in line:
             return name
     return "demo" if "betting" in line else process.name()

@@ -13,8 +13,8 @@ import numpy as np
 from serving_stack import MARKET, WORKERS, Stack, say, wait_for_workers
 
 from bentos.match_odds.client import AsyncMatchOddsClient, MatchOddsError
-from bentos.match_odds.haproxy import HAProxy, Slot
-from bentos.match_odds.runner import RunningBento
+from bentos.match_odds.deploying.haproxy import HAProxy, Slot
+from bentos.match_odds.deploying.runner import RunningBento
 from betting_assets.embedded.ports import HOST, free_port
 
 REST = 1.5

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bentos.match_odds.known_answers import KnownAnswer, known_answers
+from bentos.match_odds.model.known_answers import KnownAnswer, known_answers
 from betting_assets.modelling.boosting import Block, BoostingParams, fit_all
 from betting_assets.modelling.bundle import SERVED, Bundle
 from betting_assets.modelling.calibration import Calibration

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from serving_peer_work import Peer
 
 from bentos.match_odds.contract import Answer, PredictRequest
-from bentos.match_odds.rows import ModelRow, RowAnswer
-from bentos.match_odds.scoring import score
+from bentos.match_odds.model.rows import ModelRow, RowAnswer
+from bentos.match_odds.model.scoring import score
 
 
 async def _score(rows: Sequence[ModelRow]) -> list[RowAnswer]:

@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bentos.match_odds.contract import PredictRequest
-from bentos.match_odds.rows import ModelRow, RowAnswer
-from bentos.match_odds.scoring import score
+from bentos.match_odds.model.rows import ModelRow, RowAnswer
+from bentos.match_odds.model.scoring import score
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.5}, max_ongoing_requests=256)

@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bentos.match_odds.champions import Champion
 from bentos.match_odds.contract import Answer, PredictRequest
-from bentos.match_odds.feature_cache import FeatureCache
-from bentos.match_odds.prediction_log import LoggedAnswer, PredictionLog
-from bentos.match_odds.request_ids import request_id
-from bentos.match_odds.rows import CachedRow, ModelRow, RowAnswer
-from bentos.match_odds.value import prediction
+from bentos.match_odds.features.feature_cache import FeatureCache
+from bentos.match_odds.front.request_ids import request_id
+from bentos.match_odds.log.prediction_log import LoggedAnswer, PredictionLog
+from bentos.match_odds.model.champions import Champion
+from bentos.match_odds.model.rows import CachedRow, ModelRow, RowAnswer
+from bentos.match_odds.model.value import prediction
 from betting_assets.modelling.bundle import load_bundle
 
 VARIABLE = "BENCHMARK_PEER"

@@ -14,7 +14,7 @@ from serving_load import Load, Measured, run
 from serving_speed import targets
 from serving_stack import Stack
 
-from bentos.match_odds.runner import RunningBento
+from bentos.match_odds.deploying.runner import RunningBento
 
 EVERY = 2.0
 WARM_SHARE = 0.2

@@ -11,7 +11,7 @@ from serving_generator import GRPC, HTTP
 from serving_load import Load, Measured, Target, run
 from serving_stack import Stack, check, predict_target, say
 
-from bentos.match_odds.runner import RunningBento
+from bentos.match_odds.deploying.runner import RunningBento
 from betting_assets.warehouse.database import connect
 
 PROTOCOLS = (HTTP, GRPC)

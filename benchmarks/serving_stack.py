@@ -19,10 +19,10 @@ from serving_generator import GRPC, HTTP
 from serving_load import Target
 from serving_models import Matches, in_turn
 
-from bentos.match_odds.build import bento_code, build_bento
 from bentos.match_odds.client import MatchOddsClient
-from bentos.match_odds.known_answers import KnownAnswer
-from bentos.match_odds.runner import RunningBento
+from bentos.match_odds.deploying.build import bento_code, build_bento
+from bentos.match_odds.deploying.runner import RunningBento
+from bentos.match_odds.model.known_answers import KnownAnswer
 from betting_assets.embedded.ports import free_port
 from betting_assets.embedded.postgres import EmbeddedPostgres
 from betting_assets.modelling.bundle import Bundle

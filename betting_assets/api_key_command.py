@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from bentos.match_odds.api_keys import ApiKeysError, key_line, new_key, parse, read_keys
+from bentos.match_odds.front.api_keys import ApiKeysError, key_line, new_key, parse, read_keys
 from betting_assets.terminal import answers
 from betting_assets.usage import UsageError, checked_settings, require_writable
 

@@ -200,7 +200,7 @@ class Demo:
     def _follower(self) -> Iterator[subprocess.Popen[bytes]]:
         """The process that serves whatever deployment is current."""
         with (self._home / "logs" / "follower.log").open("wb") as log:
-            command = [sys.executable, "-m", "bentos.match_odds.follower"]
+            command = [sys.executable, "-m", "bentos.match_odds.deploying.follower"]
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             yield process

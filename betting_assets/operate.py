@@ -183,7 +183,7 @@ def roll_back(settings: Settings) -> str:
 
 
 def _roll_back(settings: Settings, url: str) -> str:
-    from bentos.match_odds.follower import is_followed
+    from bentos.match_odds.deploying.follower import is_followed
     from betting_assets.modelling.registry import Registry
 
     now = deployments.roll_back(url, f"rolled back by hand at {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC")

@@ -58,7 +58,7 @@ def _end_interrupted_runs() -> None:
 
 def _find_proxy() -> None:
     """Say at once what the follower would find out half a minute later."""
-    from bentos.match_odds.haproxy import HAProxyError, find_haproxy
+    from bentos.match_odds.deploying.haproxy import HAProxyError, find_haproxy
 
     try:
         find_haproxy()
@@ -108,7 +108,7 @@ def _services(settings: Settings, url: str) -> list[Service]:
             start_seconds=120,
         ),
         # It may be just between two Bentos, each of which drains for a while.
-        Service("serving", [*python, "bentos.match_odds.follower"], {}, ready_url=None, stop_seconds=40),
+        Service("serving", [*python, "bentos.match_odds.deploying.follower"], {}, ready_url=None, stop_seconds=40),
     ]
 
 

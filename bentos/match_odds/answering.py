@@ -6,22 +6,22 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bentos.match_odds.batching import Batcher
-from bentos.match_odds.champions import Champion
 from bentos.match_odds.contract import Answer, Degraded, Models, PredictRequest, ScoreRequest, WatchRequest
 from bentos.match_odds.errors import BadRequest
-from bentos.match_odds.prediction_log import LoggedAnswer
-from bentos.match_odds.rows import CachedRow, RowAnswer
-from bentos.match_odds.scoring import model_row
-from bentos.match_odds.served import Served
-from bentos.match_odds.tracing import span
-from bentos.match_odds.value import prediction, scored_prediction
+from bentos.match_odds.log.prediction_log import LoggedAnswer
+from bentos.match_odds.model.batching import Batcher
+from bentos.match_odds.model.champions import Champion
+from bentos.match_odds.model.rows import CachedRow, RowAnswer
+from bentos.match_odds.model.scoring import model_row
+from bentos.match_odds.model.served import Served
+from bentos.match_odds.model.value import prediction, scored_prediction
+from bentos.match_odds.observing.tracing import span
 
 if TYPE_CHECKING:
-    from bentos.match_odds.feature_cache import FeatureCache
-    from bentos.match_odds.metrics import Metrics
-    from bentos.match_odds.prediction_log import PredictionLog
-    from bentos.match_odds.shadow import Shadow
+    from bentos.match_odds.features.feature_cache import FeatureCache
+    from bentos.match_odds.log.prediction_log import PredictionLog
+    from bentos.match_odds.log.shadow import Shadow
+    from bentos.match_odds.observing.metrics import Metrics
 
 
 class Answering:

@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from bentos.match_odds import client_calls
-from bentos.match_odds.client_calls import AsyncTransport, Rows, Transport
-from bentos.match_odds.client_connection import Connection
-from bentos.match_odds.client_errors import MatchOddsError, UnreachableError
+from bentos.match_odds.calling import client_calls
+from bentos.match_odds.calling.client_calls import AsyncTransport, Rows, Transport
+from bentos.match_odds.calling.client_connection import Connection
+from bentos.match_odds.calling.client_errors import MatchOddsError, UnreachableError
+from bentos.match_odds.calling.retries import Retries
 from bentos.match_odds.contract import Answer, Models, Staking, WatchEvent
-from bentos.match_odds.retries import Retries
 
 __all__ = ["AsyncMatchOddsClient", "MatchOddsClient", "MatchOddsError", "Retries", "UnreachableError"]
 
@@ -157,19 +157,19 @@ class AsyncMatchOddsClient:
 def _transport(to: Connection) -> Transport:
     """Only the protocol that is used is imported: gRPC takes a while."""
     if to.is_grpc:
-        from bentos.match_odds.client_grpc import GrpcTransport
+        from bentos.match_odds.calling.client_grpc import GrpcTransport
 
         return GrpcTransport(to)
-    from bentos.match_odds.client_http import HttpTransport
+    from bentos.match_odds.calling.client_http import HttpTransport
 
     return HttpTransport(to)
 
 
 def _async_transport(to: Connection) -> AsyncTransport:
     if to.is_grpc:
-        from bentos.match_odds.client_grpc import AsyncGrpcTransport
+        from bentos.match_odds.calling.client_grpc import AsyncGrpcTransport
 
         return AsyncGrpcTransport(to)
-    from bentos.match_odds.client_http import AsyncHttpTransport
+    from bentos.match_odds.calling.client_http import AsyncHttpTransport
 
     return AsyncHttpTransport(to)

@@ -9,8 +9,8 @@ from typing import Any
 
 import bentoml
 
-from bentos.match_odds.batching import MAX_BATCH
-from bentos.match_odds.bentoml_inside import Inside, batcher, found, put_in_front
+from bentos.match_odds.model.batching import MAX_BATCH
+from bentos.match_odds.model.bentoml_inside import Inside, batcher, found, put_in_front
 from betting_assets.settings import settings
 
 LONGEST_QUEUE_MS = 500
@@ -28,10 +28,10 @@ class MatchOdds:
     """Match probabilities from the champions of every modelled market."""
 
     def __init__(self) -> None:
-        from bentos.match_odds.build import own_code
-        from bentos.match_odds.logs import set_up_logs
-        from bentos.match_odds.served import load_served
-        from bentos.match_odds.tracing import set_up_tracing
+        from bentos.match_odds.deploying.build import own_code
+        from bentos.match_odds.model.served import load_served
+        from bentos.match_odds.observing.logs import set_up_logs
+        from bentos.match_odds.observing.tracing import set_up_tracing
         from bentos.match_odds.worker import Worker
 
         context = bentoml.server_context
@@ -45,8 +45,8 @@ class MatchOdds:
     )
     async def batch(self, rows: list[Any]) -> list[Any]:
         """Every row of both protocols comes through here; rows of one moment are scored together."""
-        from bentos.match_odds.scoring import score
-        from bentos.match_odds.tracing import batch_span
+        from bentos.match_odds.model.scoring import score
+        from bentos.match_odds.observing.tracing import batch_span
 
         with batch_span(len(rows)):
             return score(rows)
@@ -54,7 +54,7 @@ class MatchOdds:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """BentoML answers nobody before this has ended."""
-        from bentos.match_odds.http_front import Front
+        from bentos.match_odds.front.http_front import Front
 
         application, factory = found()
         await self.worker.start(batcher(factory, "batch", self.worker.metrics.batch), settings().serving_host)

@@ -13,29 +13,29 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from bentos.match_odds.answering import Answering
-from bentos.match_odds.api_keys import ApiKeys, check_exposure
-from bentos.match_odds.batching import Batcher
-from bentos.match_odds.build import champions_folder
 from bentos.match_odds.contract import Answer, Health, WatchEvent, WatchRequest
+from bentos.match_odds.deploying.build import champions_folder
+from bentos.match_odds.deploying.following import ModelFollower
 from bentos.match_odds.errors import Unavailable
-from bentos.match_odds.feature_cache import FeatureCache
-from bentos.match_odds.following import ModelFollower
-from bentos.match_odds.grpc_server import GrpcServer
-from bentos.match_odds.known_answers import load_known_answers
-from bentos.match_odds.metrics import make_metrics
-from bentos.match_odds.prediction_log import PredictionLog
-from bentos.match_odds.request_log import Refusals
-from bentos.match_odds.scoring import model_row, score
-from bentos.match_odds.served import Served, load_served
-from bentos.match_odds.shadow import Shadow
-from bentos.match_odds.tls import server_credentials
-from bentos.match_odds.tracing import shut_down_tracing
-from bentos.match_odds.watching import Watching
+from bentos.match_odds.features.feature_cache import FeatureCache
+from bentos.match_odds.features.watching import Watching
+from bentos.match_odds.front.api_keys import ApiKeys, check_exposure
+from bentos.match_odds.front.grpc_server import GrpcServer
+from bentos.match_odds.front.request_log import Refusals
+from bentos.match_odds.front.tls import server_credentials
+from bentos.match_odds.log.prediction_log import PredictionLog
+from bentos.match_odds.log.shadow import Shadow
+from bentos.match_odds.model.batching import Batcher
+from bentos.match_odds.model.known_answers import load_known_answers
+from bentos.match_odds.model.scoring import model_row, score
+from bentos.match_odds.model.served import Served, load_served
+from bentos.match_odds.observing.metrics import make_metrics
+from bentos.match_odds.observing.tracing import shut_down_tracing
 from betting_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from bentos.match_odds.bentoml_inside import Submit
-    from bentos.match_odds.shadow import Shadow
+    from bentos.match_odds.log.shadow import Shadow
+    from bentos.match_odds.model.bentoml_inside import Submit
 
 LOOK = 0.2
 """Seconds between two looks at one's own health, for gRPC's health protocol and the gauges."""

@@ -35,8 +35,8 @@ CONFIRM_SECONDS = 180.0
 )
 def match_odds_bento(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
     """The champions of all markets as one versioned Bento, with their challengers and answers that it must give."""
-    from bentos.match_odds.build import bento_code, build_bento
-    from bentos.match_odds.known_answers import known_answers
+    from bentos.match_odds.deploying.build import bento_code, build_bento
+    from bentos.match_odds.model.known_answers import known_answers
     from betting_assets.modelling.registry import CHAMPION
 
     champions = {market: platform.registry.by_alias(market, CHAMPION) for market in MARKETS}
@@ -110,7 +110,7 @@ def live_deployment(context: dg.AssetExecutionContext, platform: dg.ResourcePara
     do. Otherwise the Bento is started aside first, and the supervisor (`betting up`) starts it anew afterwards. A
     worker that refuses the models rolls the deployment back.
     """
-    from bentos.match_odds.follower import is_followed
+    from bentos.match_odds.deploying.follower import is_followed
 
     proposed = _newest_proposal(platform.url)
     trial = _trial(platform, proposed)
@@ -176,17 +176,17 @@ def _is_swapped_in_place(url: str, proposed: deployments.Deployment) -> bool:
 
 
 def _load_here(platform: Platform, proposed: deployments.Deployment) -> None:
-    from bentos.match_odds.build import champions_folder
-    from bentos.match_odds.following import prove
-    from bentos.match_odds.served import load_served
+    from bentos.match_odds.deploying.build import champions_folder
+    from bentos.match_odds.deploying.following import prove
+    from bentos.match_odds.model.served import load_served
 
     folder = champions_folder(proposed.bento_tag, platform.home).parent
     prove(load_served(proposed.bento_tag, folder, proposed.id), proposed)
 
 
 def _start_aside(platform: Platform, proposed: deployments.Deployment) -> None:
-    from bentos.match_odds.known_answers import KnownAnswer
-    from bentos.match_odds.runner import RunningBento
+    from bentos.match_odds.deploying.runner import RunningBento
+    from bentos.match_odds.model.known_answers import KnownAnswer
 
     with RunningBento(proposed.bento_tag, free_port(), platform.home, platform.url) as bento:
         bento.ask_known([KnownAnswer.model_validate(answer) for answer in proposed.known_answers])

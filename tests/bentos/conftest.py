@@ -12,11 +12,11 @@ import pytest
 from invented_models import VERSIONS, free_port, invented_bundle
 from stored_matches import DECIDED_AT, feature_tables
 
-from bentos.match_odds.build import build_bento
-from bentos.match_odds.champions import Champion, Champions
 from bentos.match_odds.client import MatchOddsClient
-from bentos.match_odds.known_answers import KnownAnswer, known_answers
-from bentos.match_odds.runner import RunningBento
+from bentos.match_odds.deploying.build import build_bento
+from bentos.match_odds.deploying.runner import RunningBento
+from bentos.match_odds.model.champions import Champion, Champions
+from bentos.match_odds.model.known_answers import KnownAnswer, known_answers
 from betting_assets.modelling.bundle import Bundle
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.warehouse.database import connect, with_database

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bentos.match_odds.tls import TlsFiles
+from bentos.match_odds.front.tls import TlsFiles
 
 
 def self_signed(folder: Path, name: str, passphrase: bytes | None = None) -> TlsFiles:

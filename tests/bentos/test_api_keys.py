@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bentos.match_odds.api_keys import (
+from bentos.match_odds.front.api_keys import (
     ApiKeys,
     ApiKeysError,
     ExposureError,

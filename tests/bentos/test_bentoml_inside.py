@@ -10,8 +10,8 @@ import bentoml
 import pytest
 from bentoml.exceptions import ServiceUnavailable
 
-from bentos.match_odds.bentoml_inside import LONGEST_WAIT, VERSION, Inside, batcher, found, put_in_front
 from bentos.match_odds.errors import Overloaded
+from bentos.match_odds.model.bentoml_inside import LONGEST_WAIT, VERSION, Inside, batcher, found, put_in_front
 
 Submit = Callable[[list[Any]], Awaitable[list[Any]]]
 batches: list[list[Any]] = []

@@ -22,13 +22,13 @@ import psutil
 import pytest
 from invented_models import VERSIONS, free_port
 
-from bentos.match_odds.build import CODE, bento_code, bento_folder, champions_folder
-from bentos.match_odds.champions import VERSIONS as VERSIONS_FILE
 from bentos.match_odds.client import MatchOddsClient, Retries
 from bentos.match_odds.contract import Answer
-from bentos.match_odds.haproxy import find_haproxy
-from bentos.match_odds.known_answers import KnownAnswer
-from bentos.match_odds.runner import StartError
+from bentos.match_odds.deploying.build import CODE, bento_code, bento_folder, champions_folder
+from bentos.match_odds.deploying.haproxy import find_haproxy
+from bentos.match_odds.deploying.runner import StartError
+from bentos.match_odds.model.champions import VERSIONS as VERSIONS_FILE
+from bentos.match_odds.model.known_answers import KnownAnswer
 from betting_assets.embedded.ports import is_free
 from betting_assets.warehouse import deployments, workers
 from betting_assets.warehouse.database import connect, with_database
@@ -143,7 +143,7 @@ def running(store: str, home: Path, tag: str, known: list[KnownAnswer]) -> Itera
     urls = {"http": f"http://127.0.0.1:{port}", "grpc": f"grpc://127.0.0.1:{grpc_port}"}
     (home / "logs").mkdir(exist_ok=True)
     with (home / "logs" / "follower.log").open("wb") as log:
-        command = [sys.executable, "-m", "bentos.match_odds.follower"]
+        command = [sys.executable, "-m", "bentos.match_odds.deploying.follower"]
         follower = subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log)
     running = Running(store, home, urls, follower, known)
     try:

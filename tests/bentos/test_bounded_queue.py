@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from bentos.match_odds.bounded_queue import BoundedQueue
+from bentos.match_odds.log.bounded_queue import BoundedQueue
 
 CAPACITY = 20
 

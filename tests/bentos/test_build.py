@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from invented_models import VERSIONS, invented_bundle
 
-from bentos.match_odds.build import bento_code, build_bento, champions_folder, code_digest, own_code
-from bentos.match_odds.known_answers import KnownAnswer
-from bentos.match_odds.served import load_served
+from bentos.match_odds.deploying.build import bento_code, build_bento, champions_folder, code_digest, own_code
+from bentos.match_odds.model.known_answers import KnownAnswer
+from bentos.match_odds.model.served import load_served
 from betting_assets.modelling.bundle import Bundle
 
 Trained = dict[str, tuple[Bundle, pd.DataFrame]]

@@ -24,9 +24,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from invented_models import free_port
 
+from bentos.match_odds.calling.client_events import EventReader
+from bentos.match_odds.calling.client_grpc import SERVICE, STATUS
 from bentos.match_odds.client import AsyncMatchOddsClient, MatchOddsClient, MatchOddsError, Retries, UnreachableError
-from bentos.match_odds.client_events import EventReader
-from bentos.match_odds.client_grpc import SERVICE, STATUS
 from bentos.match_odds.contract import MAX_BODY, Answer, ModelCard, Models, Prediction, ScoreRow, Staking, WatchEvent
 from bentos.match_odds.errors import BadRequest, NotFound, Overloaded, ServingError, Unauthenticated, Unavailable
 from bentos.match_odds.proto import match_odds_pb2_grpc, messages

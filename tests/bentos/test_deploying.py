@@ -14,11 +14,11 @@ import pytest
 from invented_models import invented_bundle
 from pydantic import SecretStr
 
-from bentos.match_odds.build import CODE, champions_folder
-from bentos.match_odds.champions import VERSIONS, Champions
-from bentos.match_odds.following import ModelFollower
-from bentos.match_odds.known_answers import KnownAnswer, known_answers
-from bentos.match_odds.served import Served, load_served
+from bentos.match_odds.deploying.build import CODE, champions_folder
+from bentos.match_odds.deploying.following import ModelFollower
+from bentos.match_odds.model.champions import VERSIONS, Champions
+from bentos.match_odds.model.known_answers import KnownAnswer, known_answers
+from bentos.match_odds.model.served import Served, load_served
 from betting_assets.defs.deployment import live_deployment
 from betting_assets.defs.resources import Platform
 from betting_assets.modelling.bundle import Bundle

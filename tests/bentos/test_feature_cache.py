@@ -18,12 +18,12 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from invented_models import STRENGTH
 from invented_store import ABSENT, DECIDED_AT, EXPIRED, ODDS, PRICES, InventedStore, Stored, eventually
 
-from bentos.match_odds import feature_cache
-from bentos.match_odds.champions import Champion, Champions
 from bentos.match_odds.errors import Overloaded, Unavailable
-from bentos.match_odds.feature_cache import FeatureCache
-from bentos.match_odds.rows import CachedRow
-from bentos.match_odds.scoring import score
+from bentos.match_odds.features import feature_cache
+from bentos.match_odds.features.feature_cache import FeatureCache
+from bentos.match_odds.model.champions import Champion, Champions
+from bentos.match_odds.model.rows import CachedRow
+from bentos.match_odds.model.scoring import score
 from betting_assets.modelling.markets import MARKETS
 
 NOT_FOUND = ABSENT.statuses["match_strength"]

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from invented_store import ODDS, PRICES, eventually
 
-from bentos.match_odds.champions import Champions
 from bentos.match_odds.errors import Unavailable
-from bentos.match_odds.feature_cache import FeatureCache
+from bentos.match_odds.features.feature_cache import FeatureCache
+from bentos.match_odds.model.champions import Champions
 from betting_assets.warehouse.database import connect, with_database
 from betting_assets.warehouse.features import write_feature_table
 from feature_repo.columns import market_columns, strength_columns, typed
@@ -129,7 +129,7 @@ def test_the_cache_outlives_an_outage_of_postgres_and_recovers_without_a_request
         cache.close()
 
     asyncio.run(scenario())
-    said = [record.message for record in caplog.records if record.name == "bentos.match_odds.feature_cache"]
+    said = [record.message for record in caplog.records if record.name == "bentos.match_odds.features.feature_cache"]
     assert len(said) == 2, "an outage is logged once, and its end"
     assert said[1] == "the online store answers again"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bentos.match_odds import follower
-from bentos.match_odds.api_keys import ExposureError
-from bentos.match_odds.follower import Follower, is_followed
-from bentos.match_odds.fronts import make_front
-from bentos.match_odds.runner import StartError
+from bentos.match_odds.deploying import follower
+from bentos.match_odds.deploying.follower import Follower, is_followed
+from bentos.match_odds.deploying.fronts import make_front
+from bentos.match_odds.deploying.runner import StartError
+from bentos.match_odds.front.api_keys import ExposureError
 from betting_assets.settings import Settings
 from betting_assets.warehouse import deployments
 from betting_assets.warehouse.database import connect

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from invented_models import invented_bundle
 
-from bentos.match_odds.champions import Champion, Champions
 from bentos.match_odds.contract import MarketName
-from bentos.match_odds.following import ModelFollower
-from bentos.match_odds.known_answers import KnownAnswer, WrongAnswerError, check_served, known_answers
-from bentos.match_odds.served import Served
+from bentos.match_odds.deploying.following import ModelFollower
+from bentos.match_odds.model.champions import Champion, Champions
+from bentos.match_odds.model.known_answers import KnownAnswer, WrongAnswerError, check_served, known_answers
+from bentos.match_odds.model.served import Served
 from betting_assets.modelling.bundle import Bundle
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.warehouse import deployments, workers
@@ -309,7 +309,7 @@ def test_a_deployment_of_other_code_is_left_to_workers_of_that_code(database: st
 def test_a_lost_connection_is_taken_up_again_and_told_once(
     database: str, shelf: Shelf, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "bentos.match_odds.database_thread")
+    caplog.set_level(logging.WARNING, "bentos.match_odds.deploying.database_thread")
     with following(database, shelf, poll=3600) as process:
         until(process.serves(database, shelf.deploy(database, "v1")))
         assert end_sessions(database) == 2

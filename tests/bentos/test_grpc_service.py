@@ -14,12 +14,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bentos.match_odds.champions import Champions
 from bentos.match_odds.client import MatchOddsClient, MatchOddsError
 from bentos.match_odds.contract import MAX_BODY, MAX_ROWS, Answer, PredictRequest, ScoreRequest, Staking
+from bentos.match_odds.deploying.runner import RunningBento
+from bentos.match_odds.model.champions import Champions
+from bentos.match_odds.model.scoring import model_row, score
 from bentos.match_odds.proto import match_odds_pb2, match_odds_pb2_grpc
-from bentos.match_odds.runner import RunningBento
-from bentos.match_odds.scoring import model_row, score
 from betting_assets.modelling.bundle import Bundle
 
 pytestmark = pytest.mark.services

@@ -22,9 +22,9 @@ import psutil
 import pytest
 from invented_models import free_port
 
-from bentos.match_odds.haproxy import CONFIG, HAProxy, HAProxyError, Slot, find_haproxy
-from bentos.match_odds.runner import end_leftovers
-from bentos.match_odds.tls import TlsFiles
+from bentos.match_odds.deploying.haproxy import CONFIG, HAProxy, HAProxyError, Slot, find_haproxy
+from bentos.match_odds.deploying.runner import end_leftovers
+from bentos.match_odds.front.tls import TlsFiles
 
 pytestmark = [
     pytest.mark.services,

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bentos.match_odds.api_keys import new_key
 from bentos.match_odds.contract import ScoreRequest
 from bentos.match_odds.errors import BadRequest, Overloaded, Unavailable
-from bentos.match_odds.logs import (
+from bentos.match_odds.front.api_keys import new_key
+from bentos.match_odds.front.request_log import SLOW, Refusals, note_slow
+from bentos.match_odds.observing.logs import (
     ACCESS,
     HAVE_HANDLERS,
     OURS,
@@ -27,7 +28,6 @@ from bentos.match_odds.logs import (
     harmless,
     set_up_logs,
 )
-from bentos.match_odds.request_log import SLOW, Refusals, note_slow
 from betting_assets.warehouse.database import connect
 
 logger = logging.getLogger("bentos.match_odds.test")

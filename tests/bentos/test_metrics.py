@@ -18,14 +18,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
-from bentos.match_odds.champions import Champions
-from bentos.match_odds.metrics import LOG_FATES, Metrics
-from bentos.match_odds.prediction_log import Fate
-from bentos.match_odds.served import Served
+from bentos.match_odds.log.prediction_log import Fate
+from bentos.match_odds.model.champions import Champions
+from bentos.match_odds.model.served import Served
+from bentos.match_odds.observing.metrics import LOG_FATES, Metrics
 from betting_assets.settings import PROJECT_ROOT
 
 DEPLOY = PROJECT_ROOT / "deploy"
-START = "from bentos.match_odds.metrics import make_metrics\nm = make_metrics()\n"
+START = "from bentos.match_odds.observing.metrics import make_metrics\nm = make_metrics()\n"
 STATE = """
 from types import SimpleNamespace
 def state(reachable, age, watchers, degraded=False):
@@ -150,7 +150,9 @@ def test_gauges_tell_the_worst_of_all_workers(processes: Processes) -> None:
 
 
 def test_a_killed_worker_leaves_its_counts_but_not_its_state(processes: Processes) -> None:
-    killed = processes.keep('state(False, 9.0, 5, degraded=True)\nm.request("http", "predict", "200", 0.001)\nm.flush()\n')
+    killed = processes.keep(
+        'state(False, 9.0, 5, degraded=True)\nm.request("http", "predict", "200", 0.001)\nm.flush()\n'
+    )
     killed.kill()
     killed.wait()
     assert processes.value("betting_store_up") == 0
@@ -170,7 +172,7 @@ import os
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 import prometheus_client
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = {str(tmp_path)!r}
-from bentos.match_odds.metrics import make_metrics
+from bentos.match_odds.observing.metrics import make_metrics
 make_metrics()
 """
     run = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True)

@@ -18,10 +18,10 @@ from invented_certificate import self_signed
 from invented_models import free_port
 from trace_collector import Collector
 
-from bentos.match_odds.api_keys import key_line, new_key
 from bentos.match_odds.client import MatchOddsClient, MatchOddsError
-from bentos.match_odds.runner import RunningBento
-from bentos.match_odds.tls import TlsFiles
+from bentos.match_odds.deploying.runner import RunningBento
+from bentos.match_odds.front.api_keys import key_line, new_key
+from bentos.match_odds.front.tls import TlsFiles
 from betting_assets.modelling.bundle import Bundle
 
 pytestmark = pytest.mark.services

@@ -11,9 +11,9 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from bentos.match_odds.openapi import REFUSALS
-from bentos.match_odds.openapi import page as page_of
-from bentos.match_odds.runner import RunningBento
+from bentos.match_odds.deploying.runner import RunningBento
+from bentos.match_odds.front.openapi import REFUSALS
+from bentos.match_odds.front.openapi import page as page_of
 
 pytestmark = pytest.mark.services
 

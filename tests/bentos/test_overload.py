@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from invented_models import free_port
 
-from bentos.match_odds.batching import MAX_BATCH, Batcher
-from bentos.match_odds.champions import Champions
+from bentos.match_odds.calling.retries import Retries
 from bentos.match_odds.client import AsyncMatchOddsClient, MatchOddsClient, MatchOddsError
+from bentos.match_odds.deploying.runner import RunningBento
 from bentos.match_odds.errors import Overloaded
-from bentos.match_odds.retries import Retries
-from bentos.match_odds.rows import ModelRow, RowAnswer
-from bentos.match_odds.runner import RunningBento
-from bentos.match_odds.scoring import model_row
+from bentos.match_odds.model.batching import MAX_BATCH, Batcher
+from bentos.match_odds.model.champions import Champions
+from bentos.match_odds.model.rows import ModelRow, RowAnswer
+from bentos.match_odds.model.scoring import model_row
 from betting_assets.modelling.bundle import Bundle
 
 Trained = dict[str, tuple[Bundle, pd.DataFrame]]

@@ -15,11 +15,11 @@ import pytest
 from invented_models import free_port
 from stored_matches import DECIDED_AT, PRICED, PRICES, UNFIT, UNPRICED, feature_tables
 
-from bentos.match_odds.champions import Champions
 from bentos.match_odds.client import MatchOddsClient
 from bentos.match_odds.contract import Reason, Staking
-from bentos.match_odds.runner import RunningBento
-from bentos.match_odds.scoring import model_row, score
+from bentos.match_odds.deploying.runner import RunningBento
+from bentos.match_odds.model.champions import Champions
+from bentos.match_odds.model.scoring import model_row, score
 from betting_assets.warehouse.database import connect, with_database
 
 pytestmark = pytest.mark.services

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bentos.match_odds.champions import Champions
-from bentos.match_odds.prediction_log import BATCH, Fate, LoggedAnswer, PredictionLog
-from bentos.match_odds.rows import ModelRow
+from bentos.match_odds.log.prediction_log import BATCH, Fate, LoggedAnswer, PredictionLog
+from bentos.match_odds.model.champions import Champions
+from bentos.match_odds.model.rows import ModelRow
 from betting_assets.warehouse.database import with_database
 
 pytestmark = pytest.mark.services

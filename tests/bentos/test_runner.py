@@ -18,12 +18,12 @@ import psutil
 import pytest
 from invented_models import VERSIONS, free_port, invented_bundle
 
-from bentos.match_odds.build import bento_folder, build_bento, champions_folder
-from bentos.match_odds.child import RESPAWN_SECONDS, SERVE, bentoml_home
 from bentos.match_odds.client import MatchOddsClient, MatchOddsError
-from bentos.match_odds.known_answers import KnownAnswer, WrongAnswerError, known_answers
-from bentos.match_odds.runner import KEPT_LOGS, KEPT_SECONDS, RunningBento, StartError
-from bentos.match_odds.tls import TlsFiles
+from bentos.match_odds.deploying.build import bento_folder, build_bento, champions_folder
+from bentos.match_odds.deploying.child import RESPAWN_SECONDS, SERVE, bentoml_home
+from bentos.match_odds.deploying.runner import KEPT_LOGS, KEPT_SECONDS, RunningBento, StartError
+from bentos.match_odds.front.tls import TlsFiles
+from bentos.match_odds.model.known_answers import KnownAnswer, WrongAnswerError, known_answers
 from betting_assets.modelling.bundle import Bundle
 
 pytestmark = pytest.mark.services

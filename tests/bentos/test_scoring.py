@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from invented_models import invented_bundle
 
-from bentos.match_odds.champions import Champion, Champions
 from bentos.match_odds.contract import Value
-from bentos.match_odds.rows import ModelRow, RowAnswer
-from bentos.match_odds.scoring import model_row, score
+from bentos.match_odds.model.champions import Champion, Champions
+from bentos.match_odds.model.rows import ModelRow, RowAnswer
+from bentos.match_odds.model.scoring import model_row, score
 from betting_assets.modelling.bundle import Bundle
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.modelling.variants import VariantName

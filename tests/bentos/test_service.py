@@ -12,11 +12,11 @@ import pandas as pd
 import psutil
 import pytest
 
-from bentos.match_odds.champions import Champions
 from bentos.match_odds.client import MatchOddsClient, MatchOddsError
 from bentos.match_odds.contract import MAX_BODY, Reason, ScoreRow, Staking
-from bentos.match_odds.runner import RunningBento
-from bentos.match_odds.scoring import model_row, score
+from bentos.match_odds.deploying.runner import RunningBento
+from bentos.match_odds.model.champions import Champions
+from bentos.match_odds.model.scoring import model_row, score
 from betting_assets.modelling.bundle import Bundle
 
 pytestmark = pytest.mark.services

@@ -14,12 +14,12 @@ import psycopg
 import pytest
 from invented_models import invented_bundle
 
-from bentos.match_odds.champions import Champion, Champions
-from bentos.match_odds.prediction_log import Fate, LoggedAnswer, PredictionLog
-from bentos.match_odds.rows import CachedRow, ModelRow, RowAnswer, StoredRow
-from bentos.match_odds.scoring import model_row, score
-from bentos.match_odds.served import Served
-from bentos.match_odds.shadow import BATCH, Shadow, ShadowFate
+from bentos.match_odds.log.prediction_log import Fate, LoggedAnswer, PredictionLog
+from bentos.match_odds.log.shadow import BATCH, Shadow, ShadowFate
+from bentos.match_odds.model.champions import Champion, Champions
+from bentos.match_odds.model.rows import CachedRow, ModelRow, RowAnswer, StoredRow
+from bentos.match_odds.model.scoring import model_row, score
+from bentos.match_odds.model.served import Served
 
 NOW = dt.datetime(2026, 3, 6, 15, 0, tzinfo=dt.UTC)
 Offer = list[tuple[CachedRow, LoggedAnswer]]
@@ -272,7 +272,7 @@ def test_memory_of_answers_is_bounded(
     fates: Fates,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bentos.match_odds.shadow.REMEMBERED", 100)
+    monkeypatch.setattr("bentos.match_odds.log.shadow.REMEMBERED", 100)
     shadow = shadows(score, fates)
     for i in range(10):
         shadow.offer(served, answered(champions, 40, first=40 * i))

@@ -11,11 +11,11 @@ import pytest
 from invented_models import VERSIONS, free_port, invented_bundle
 from stored_matches import PRICED, UNPRICED
 
-from bentos.match_odds.build import bento_code, build_bento, champions_folder
 from bentos.match_odds.client import MatchOddsClient
 from bentos.match_odds.contract import Answer
-from bentos.match_odds.known_answers import KnownAnswer, known_answers, load_known_answers
-from bentos.match_odds.runner import RunningBento
+from bentos.match_odds.deploying.build import bento_code, build_bento, champions_folder
+from bentos.match_odds.deploying.runner import RunningBento
+from bentos.match_odds.model.known_answers import KnownAnswer, known_answers, load_known_answers
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.warehouse import deployments, workers
 
@@ -82,7 +82,7 @@ class Asking:
             thread.join()
 
     def _ask(self, url: str) -> None:
-        from bentos.match_odds.retries import Retries
+        from bentos.match_odds.calling.retries import Retries
 
         with MatchOddsClient(url, retries=Retries(attempts=1)) as client:
             while not self._stop.is_set():

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from invented_certificate import self_signed
 
-from bentos.match_odds.tls import TlsError, TlsFiles, server_credentials, tls_files
+from bentos.match_odds.front.tls import TlsError, TlsFiles, server_credentials, tls_files
 from betting_assets.settings import Settings
 
 METHOD = "/betting.v1.Test/Ask"

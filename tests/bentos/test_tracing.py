@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from trace_collector import Collector, attributes
 
-from bentos.match_odds.tracing import batch_span, request_span, set_up_tracing, shut_down_tracing, span
+from bentos.match_odds.observing.tracing import batch_span, request_span, set_up_tracing, shut_down_tracing, span
 from betting_assets.settings import Settings
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

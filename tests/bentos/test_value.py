@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bentos.match_odds.champions import Champions
 from bentos.match_odds.contract import Prediction, Reason, Staking
-from bentos.match_odds.rows import CachedRow, ModelRow, RowAnswer, StoredRow
-from bentos.match_odds.value import prediction, scored_prediction
+from bentos.match_odds.model.champions import Champions
+from bentos.match_odds.model.rows import CachedRow, ModelRow, RowAnswer, StoredRow
+from bentos.match_odds.model.value import prediction, scored_prediction
 from betting_assets.betting.staking import capped, kelly_stakes
 
 READ_AT = dt.datetime(2021, 3, 5, 15, 0, tzinfo=dt.UTC)

@@ -15,7 +15,7 @@ from stored_matches import DECIDED_AT, PRICED, UNPRICED, feature_tables
 
 from bentos.match_odds.client import MatchOddsClient, MatchOddsError
 from bentos.match_odds.contract import WatchEvent
-from bentos.match_odds.runner import RunningBento
+from bentos.match_odds.deploying.runner import RunningBento
 
 pytestmark = pytest.mark.services
 

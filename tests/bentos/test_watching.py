@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from invented_store import DECIDED_AT, InventedStore, Stored, eventually
 
-from bentos.match_odds import watching
-from bentos.match_odds.champions import Champion, Champions
 from bentos.match_odds.contract import Answer, MarketName, Staking, WatchEvent, WatchRequest
 from bentos.match_odds.errors import Overloaded, Unavailable
-from bentos.match_odds.feature_cache import FeatureCache
-from bentos.match_odds.scoring import score
-from bentos.match_odds.value import prediction
-from bentos.match_odds.watching import Watching
+from bentos.match_odds.features import watching
+from bentos.match_odds.features.feature_cache import FeatureCache
+from bentos.match_odds.features.watching import Watching
+from bentos.match_odds.model.champions import Champion, Champions
+from bentos.match_odds.model.scoring import score
+from bentos.match_odds.model.value import prediction
 
 IDS = ["xx_c", "xx_a", "xx_b"]
 Events = AsyncGenerator[WatchEvent, None]

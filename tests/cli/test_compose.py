@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bentos.match_odds.haproxy import CONFIG
+from bentos.match_odds.deploying.haproxy import CONFIG
 from betting_assets.settings import PROJECT_ROOT, Settings
 
 DAGSTERS_OWN = "BETTING_DAGSTER_"

@@ -6,4 +6,4 @@ import subprocess
 import sys
 
 if __name__ == "__main__":
-    subprocess.run([sys.executable, "-m", "bentos.match_odds.follower"], check=False)
+    subprocess.run([sys.executable, "-m", "bentos.match_odds.deploying.follower"], check=False)

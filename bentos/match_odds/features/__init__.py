@@ -1,0 +1,1 @@
+"""Features by match id: the online store, the cache before it, and watching what changes."""

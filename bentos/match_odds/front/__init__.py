@@ -1,0 +1,1 @@
+"""The two ways in, HTTP and gRPC, and who may come in."""

@@ -1,0 +1,1 @@
+"""What was answered: the prediction log, and the challenger beside it."""

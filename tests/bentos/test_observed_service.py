@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from bentos.match_odds.client import MatchOddsClient, MatchOddsError
 from bentos.match_odds.deploying.runner import RunningBento
 from bentos.match_odds.front.api_keys import key_line, new_key
 from bentos.match_odds.front.tls import TlsFiles
+from bentos.match_odds.worker import LOOK
 from betting_assets.modelling.bundle import Bundle
 
 pytestmark = pytest.mark.services
@@ -44,7 +46,8 @@ class Observed:
         return httpx.Client(base_url=self.bento.url, headers=headers, verify=trust)
 
     def counts(self) -> dict[tuple[str, str, str], int]:
-        """(protocol, method, code) → requests so far, of both workers."""
+        """(protocol, method, code) → requests so far, of both workers; each tells its own after a moment."""
+        time.sleep(3 * LOOK)
         with self.http(self.key) as http:
             text = http.get("/metrics").text
         line = re.compile(r'betting_requests_total\{code="(\w+)",method="(\w+)",protocol="(\w+)"\} (\S+)')

@@ -56,6 +56,7 @@ def set_up_logs(stream: TextIO | None = None, level: int = logging.INFO) -> None
     for name in HAVE_HANDLERS:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True
+        logger.setLevel(logging.NOTSET)
     for name in OURS:
         logging.getLogger(name).setLevel(level)
     for name in ACCESS:

@@ -34,6 +34,7 @@ OPTIONS = (
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.http2.bdp_probe", 0),  # calls are small; it would send a ping for nearly each of them
 )
 logger = logging.getLogger(__name__)
 

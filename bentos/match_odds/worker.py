@@ -126,11 +126,19 @@ class Worker:
         """Whether this process may be asked: it has models and its store, and it is not about to stop."""
         if self._draining.is_set():
             return Health(ready=False, reasons=["draining: this process is about to stop"])
+        reasons = self._refusals_of_models()
         state = self.cache.state
         if self._url is None or state.reachable:
-            return Health(ready=True)
-        reason = f"online store: {state.reason}"
-        return Health(ready=self._config.stale_features_seconds > 0, reasons=[reason])
+            return Health(ready=True, reasons=reasons)
+        reasons.append(f"online store: {state.reason}")
+        return Health(ready=self._config.stale_features_seconds > 0, reasons=reasons)
+
+    def _refusals_of_models(self) -> list[str]:
+        """What was served before serves on, which is not what the pointer says."""
+        state = self._follower.state if self._follower is not None else None
+        if state is None or state.refused_id is None:
+            return []
+        return [f"serves {self.served.bento}, deployment {state.refused_id} was refused: {state.reason}"]
 
     async def watch(self, request: WatchRequest, request_id: str) -> AsyncGenerator[WatchEvent]:
         """What `Watching.watch` says, until this process is about to stop."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -164,10 +163,8 @@ def test_clients_that_send_slowly_or_leave_keep_nobody_else_waiting(
         for one in slow[:25]:
             one.close()
         with MatchOddsClient(small.url, retries=ONCE) as client:
-            began = time.monotonic()
             for _ in range(20):
-                client.score("1x2", rows[:1])
-            assert time.monotonic() - began < 20
+                client.score("1x2", rows[:1])  # raises when it is not answered in time
     finally:
         for one in slow:
             one.close()

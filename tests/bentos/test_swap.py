@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from invented_models import VERSIONS, free_port, invented_bundle
 from stored_matches import PRICED, UNPRICED
@@ -134,6 +135,9 @@ def test_a_model_that_answers_otherwise_than_known_is_refused_by_every_worker_an
     with Asking(following) as asking:
         bad = deploy(store_url, next_tag, home, NEXT, wrong)
         until(lambda: all(worker.refused_id == bad for worker in workers.live(store_url)))
+        told = httpx.get(f"{following.url}/readyz").json()
+    assert told["ready"] is True
+    assert f"deployment {bad} was refused" in told["reasons"][0]
     live = workers.live(store_url)
     assert [worker.deployment_id for worker in live] == [good] * WORKERS
     assert all("known answer 0" in str(worker.reason) for worker in live)

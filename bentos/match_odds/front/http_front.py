@@ -49,9 +49,9 @@ class MethodNotAllowed(ServingError):
 
 
 class Exchange:
-    """One request and the way to answer it."""
+    """One request and the way to answer it. `is_stream`: the answer has begun, and can only be cut."""
 
-    __slots__ = ("receive", "request_id", "scope", "send", "status")
+    __slots__ = ("is_stream", "receive", "request_id", "scope", "send", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
@@ -59,10 +59,16 @@ class Exchange:
         self.send = send
         self.request_id = request_id
         self.status = 200
+        self.is_stream = False
 
     async def answer(self, message: BaseModel, status: int = 200) -> None:
         self.status = status
         await respond(self.send, status, message.model_dump_json().encode(), self.request_id)
+
+    async def refuse(self, error: ServingError) -> None:
+        self.status = error.status
+        if not self.is_stream:
+            await respond_error(self.send, error, self.request_id)
 
 
 class Front:
@@ -106,18 +112,16 @@ class Front:
         try:
             await self._handle(exchange)
         except ServingError as error:
-            exchange.status = error.status
             self._worker.refusals.refused(PROTOCOL, error)
-            await respond_error(exchange.send, error, exchange.request_id)
+            await exchange.refuse(error)
         except (ClientGone, asyncio.CancelledError) as gone:
             exchange.status = CLIENT_GONE
             self._worker.metrics.cancelled(PROTOCOL)
             if isinstance(gone, asyncio.CancelledError):
                 raise
         except Exception:
-            exchange.status = 500
             logger.exception("request failed")
-            await respond_error(exchange.send, ServingError("an unexpected fault, see the log"), exchange.request_id)
+            await exchange.refuse(ServingError("an unexpected fault, see the log"))
 
     async def _handle(self, exchange: Exchange) -> None:
         path, verb = exchange.scope["path"], exchange.scope["method"]
@@ -165,6 +169,7 @@ class Front:
             (b"x-request-id", exchange.request_id.encode("latin-1", "replace")),
         ]
         await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
+        exchange.is_stream = True
         await until_disconnect(_send_events(exchange.send, first, events), exchange.receive)
 
     async def _probe(self, path: str, send: Send) -> None:

@@ -1,7 +1,7 @@
 """Every metric of the service, for both protocols. docs/serving-operations.md tells what each one is for.
 
 Several processes count into the files of one folder (PROMETHEUS_MULTIPROC_DIR, which BentoML sets), so that /metrics of
-any of them tells the sum. Writing to these files costs as much as a tenth of an answer, so requests are counted in
+any of them tells the sum. Writing to these files would be a good part of an answer's cost, so requests are counted in
 memory first.
 """
 

@@ -17,7 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from betting_assets.api_key_command import app as api_keys
+from betting_assets.dead_letter_command import app as dead_letters
+from betting_assets.replay_command import replay
 from betting_assets.settings import Settings
+from betting_assets.stream_command import app as stream
 from betting_assets.terminal import Stages, answers, libraries_log_to, plain_table
 from betting_assets.usage import checked_settings, require_writable
 
@@ -166,6 +169,9 @@ def predict(
 features = typer.Typer(help="Look into the feature store.", no_args_is_help=True)
 app.add_typer(features, name="features")
 app.add_typer(api_keys, name="api-key")
+app.add_typer(stream, name="stream")
+app.add_typer(dead_letters, name="dlq")
+app.command()(replay)
 
 
 @features.command()

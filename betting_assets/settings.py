@@ -80,6 +80,36 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(None, description="PEM private key of tls_certificate.")
     otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector (OTLP over HTTP); unset: no traces.")
 
+    kafka_servers: str = Field(
+        "", description="host:port,… of Apache Kafka; empty: the embedded development broker on kafka_port."
+    )
+    kafka_port: int = Field(9092, ge=1024, le=65535, description="Of the broker that this machine runs itself.")
+    kafka_security: str = Field(
+        "PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$", description="How to talk to kafka_servers."
+    )
+    kafka_user: str = Field("", description="SASL (SCRAM-SHA-512) user of kafka_servers.")
+    kafka_password: SecretStr | None = Field(None, description="SASL password of kafka_user.")
+    kafka_ca: Path | None = Field(None, description="PEM certificates that kafka_servers are checked against.")
+    topic_prefix: str = Field("", pattern=r"^[a-z0-9.-]{0,40}$", description="Goes before the name of every topic.")
+    topic_partitions: int = Field(4, ge=1, le=256, description="Partitions of a topic when it is created.")
+    topic_replication: int = Field(1, ge=1, le=9, description="Replicas of a topic when it is created.")
+    topic_retention_hours: float = Field(
+        168.0, gt=0, description="How long Kafka keeps messages; PostgreSQL keeps all."
+    )
+    max_book_age_seconds: float = Field(
+        3600.0, gt=0, description="Age of a bookmaker's live prices above which the scorer passes the book over."
+    )
+    max_median_distance: float = Field(
+        0.35, gt=0, le=5, description="Distance of a price from the median of the books, in log odds: above, an error."
+    )
+    log_every_seconds: float = Field(
+        60.0, ge=0, description="Least time between two predictions of a match that the scorer has logged."
+    )
+    live_feed: str = Field(
+        "", pattern="^(|simulator|odds_api)$", description="What `betting up` feeds the topics with; empty: nothing."
+    )
+    odds_api_key: SecretStr | None = Field(None, description="Key of The Odds API, for live_feed=odds_api.")
+
     test_seasons: int = Field(2, ge=1, le=20, description="Newest seasons that a candidate is evaluated on.")
     retrain_cron: str = Field("0 */6 * * *", description="Slots in which a due retraining may start: its cooldown.")
     max_drifted_share: float = Field(0.3, ge=0, le=1, description="Share of drifted features above which drift fails.")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from betting_assets.embedded.kafka import EmbeddedKafka
 from betting_assets.embedded.postgres import EmbeddedPostgres
+from betting_assets.settings import Settings
 from betting_assets.warehouse.database import connect, with_database
 from betting_assets.warehouse.migrate import migrate
 
@@ -62,3 +66,30 @@ def database(postgres_url: str, _migrated_template: str) -> Iterator[str]:
         conn.execute(f"CREATE DATABASE {name} TEMPLATE {_migrated_template}")
         yield with_database(postgres_url, name)
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def kafka_servers() -> Iterator[str]:
+    """host:port of a broker that lives for this session: $BETTING_TEST_KAFKA, else the embedded development broker."""
+    if given := os.environ.get("BETTING_TEST_KAFKA"):
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="betting-test-kafka-"))
+    broker = EmbeddedKafka(folder, port=0)
+    try:
+        yield broker.start()
+    finally:
+        broker.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def stream_settings(kafka_servers: str, database: str, tmp_path: Path) -> Settings:
+    """Settings with a fresh, migrated database and topics of this test's own (not yet created)."""
+    return Settings(
+        home=tmp_path / "home",
+        database_url=database,
+        kafka_servers=kafka_servers,
+        topic_prefix=f"t{os.getpid()}-{next(_numbers)}-{time.time_ns() % 10**9}.",
+        topic_partitions=2,
+    )

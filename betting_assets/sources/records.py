@@ -141,6 +141,88 @@ class Book(Record):
         ]
 
 
+Sequence = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""Numbers what one source says about one thing; of two sayings of one time the higher number is the later."""
+
+
+class Trading(StrEnum):
+    """Whether bets are taken on a line of a market."""
+
+    OPEN = "open"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+class Fixture(Record):
+    """What a stream tells of a match that the platform may not know yet; all of it but the id, see `Match`."""
+
+    sport: Slug
+    league: Name
+    season: Name
+    home: Name
+    away: Name
+    match_date: dt.date
+    kickoff: AwareDatetime | None
+
+
+class Tick(Record):
+    """One bookmaker's whole book of one line of one market at one moment, as a stream tells it.
+
+    `prices` follow SELECTIONS[market]; None where a selection has no price. `lay` are the prices at which an exchange
+    takes bets against a selection; None for bookmakers. `taken_at` and then `sequence` order the ticks of one book.
+    """
+
+    match_id: Slug
+    bookmaker: Slug
+    market: Market
+    line: Annotated[float, Field(ge=-100, le=500, allow_inf_nan=False)]
+    prices: Annotated[tuple[Price | None, ...], Field(max_length=3)]
+    lay: Annotated[tuple[Price | None, ...], Field(max_length=3)] | None = None
+    trading: Trading = Trading.OPEN
+    in_play: bool = False
+    taken_at: AwareDatetime
+    sequence: Sequence
+    source: Slug
+    fixture: Fixture | None = None
+
+    @model_validator(mode="after")
+    def _one_price_a_selection(self) -> Tick:
+        n = len(SELECTIONS[self.market])
+        if len(self.prices) != n or (self.lay is not None and len(self.lay) != n):
+            raise ValueError(f"{self.market} has {n} selections: give {n} prices, null where there is none")
+        if self.trading is Trading.OPEN and all(price is None for price in self.prices):
+            raise ValueError("an open book has at least one price")
+        return self
+
+
+class ResultStatus(StrEnum):
+    """`void`: abandoned or annulled, there is no score that bets are settled by."""
+
+    FINAL = "final"
+    VOID = "void"
+
+
+class LiveResult(Record):
+    """A result as a stream tells it; a later one (`finished_at`, `sequence`) of the same match corrects it."""
+
+    match_id: Slug
+    status: ResultStatus = ResultStatus.FINAL
+    home_score: Count | None
+    away_score: Count | None
+    statistics: dict[Slug, Count] = Field(default_factory=dict, max_length=40)
+    """Columns of FootballStatistics by name; missing ones are unknown."""
+    finished_at: AwareDatetime
+    sequence: Sequence
+    source: Slug
+    fixture: Fixture | None = None
+
+    @model_validator(mode="after")
+    def _a_final_result_has_a_score(self) -> LiveResult:
+        if (self.home_score is None or self.away_score is None) != (self.status is ResultStatus.VOID):
+            raise ValueError("a final result has both scores, a void one has none")
+        return self
+
+
 class Rejected(Record):
     """A row that could not be used: where it stands, why, and what it said (cut to 500 characters)."""
 

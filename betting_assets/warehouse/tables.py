@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -316,4 +318,192 @@ prediction_outcome = Table(
     Index(None, "settled_at"),
     schema="serving",
     comment="Predictions with what became of them.",
+)
+
+
+def _offset_key() -> list[Column[Any]]:
+    """Where a message stood: what makes it that message."""
+    return [
+        _key("epoch", SmallInteger(), "Which log of the topic, see stream.topic_log."),
+        _key("partition", Integer(), "Partition of the topic."),
+        _key("offset", BigInteger(), "Offset in the partition."),
+    ]
+
+
+def _landed() -> list[Column[Any]]:
+    return [
+        _moment("produced_at", "Timestamp of the message, given by its producer (UTC)."),
+        _now("landed_at", "When it was landed (UTC)."),
+    ]
+
+
+topic_log = Table(
+    "topic_log",
+    metadata,
+    _key("topic", Text(), "Name of the topic."),
+    _key("epoch", SmallInteger(), "Counts the logs of this name from 1: a replaced one starts again at offset 0."),
+    _column("cluster_id", Text(), "Cluster that holds the log."),
+    _column("topic_id", Text(), "Identity of the topic in that cluster; empty where the broker tells none."),
+    _now("accepted_at", "When this log was first read, or accepted in place of the one before (UTC)."),
+    schema="stream",
+    comment="Which log the offsets of a topic count in.",
+)
+
+position = Table(
+    "position",
+    metadata,
+    _key("reader", Text(), "Who reads: lander or scorer."),
+    _key("topic", Text(), "Name of the topic."),
+    _key("partition", Integer(), "Partition of the topic."),
+    _column("epoch", SmallInteger(), "Which log of the topic."),
+    _column("next_offset", BigInteger(), "First offset that was not dealt with; changes with the rows, atomically."),
+    _now("updated_at", "When it last moved (UTC)."),
+    schema="stream",
+    comment="How far each reader of a topic is. Kafka's own commits are for monitoring only.",
+)
+
+odds_tick = Table(
+    "odds_tick",
+    metadata,
+    *_offset_key(),
+    _column("match_id", Text(), "The match; need not be in core.match."),
+    _column("bookmaker", Text(), "Slug of the bookmaker."),
+    _column("market", Text(), "Market, e.g. 1x2 or over_under."),
+    _column("line", Double(), "Line of the market, 0 where it has none."),
+    _column("prices", NUMBERS, "Decimal odds in the order of the market's selections; NaN where there is none."),
+    _column("lay", NUMBERS, "Prices of an exchange to lay at, likewise; null for bookmakers.", null=True),
+    _column("trading", Text(), "open, suspended or closed."),
+    _column("in_play", Boolean(), "Whether the match was under way."),
+    _moment("taken_at", "When the source took these prices (UTC)."),
+    _column("sequence", BigInteger(), "Orders the ticks of one book at one time."),
+    _column("source", Text(), "Feed that told it."),
+    _column("fixture", JSONB(none_as_null=True), "The match, where the feed tells it.", null=True),
+    *_landed(),
+    Index(None, "match_id", "taken_at"),
+    Index("odds_tick_taken_at_brin", "taken_at", postgresql_using="brin"),
+    schema="stream",
+    comment="Every odds tick that was valid, exactly once.",
+)
+
+match_result = Table(
+    "match_result",
+    metadata,
+    *_offset_key(),
+    _column("match_id", Text(), "The match; need not be in core.match."),
+    _column("status", Text(), "final or void."),
+    _column("home_score", SmallInteger(), "Final score of the team at home; null if void.", null=True),
+    _column("away_score", SmallInteger(), "Final score of the team away; null if void.", null=True),
+    _column("statistics", JSONB(), "Counts by column of core.football_statistics."),
+    _moment("finished_at", "When the match was over (UTC)."),
+    _column("sequence", BigInteger(), "Orders results of one match of one time."),
+    _column("source", Text(), "Feed that told it."),
+    _column("fixture", JSONB(none_as_null=True), "The match, where the feed tells it.", null=True),
+    *_landed(),
+    Index(None, "match_id"),
+    Index(None, "finished_at"),
+    schema="stream",
+    comment="Every result message that was valid, exactly once.",
+)
+
+prediction = Table(
+    "prediction",
+    metadata,
+    *_offset_key(),
+    _column("prediction_id", Text(), "The same for repeated publications of one prediction."),
+    _column("match_id", Text(), "The match."),
+    _column("market", Text(), "Market that was predicted."),
+    _column("line", Double(), "Line of the market."),
+    _column("probabilities", NUMBERS, "One for each selection; empty where no model answered."),
+    _column("market_probabilities", NUMBERS, "Of the consensus, without margin; empty where there is none."),
+    _column("best_prices", NUMBERS, "Highest trusted decimal odds; empty where nothing can be bet on."),
+    _column("best_bookmakers", ARRAY(Text()), "Whose prices those are."),
+    _column("edges", NUMBERS, "Probability times price minus 1; empty where nothing can be bet on."),
+    _column("withheld", Text(), "Why something is empty.", null=True),
+    _column("withheld_detail", Text(), "The same in one line.", null=True),
+    _column("excluded", JSONB(), "Books that were left out: bookmaker, reason, detail."),
+    _column("variant", Text(), "Variant of the model that answered.", null=True),
+    _column("model_version", Text(), "Version of the model that answered.", null=True),
+    _column("bento", Text(), "Bento that answered.", null=True),
+    _column("tick_epoch", SmallInteger(), "Of the newest tick that it speaks for."),
+    _column("tick_partition", Integer(), "Of the newest tick that it speaks for."),
+    _column("tick_offset", BigInteger(), "Of the newest tick that it speaks for."),
+    _moment("taken_at", "Time of that tick, as its source told it (UTC)."),
+    _moment("scored_at", "When it was scored (UTC)."),
+    *_landed(),
+    Index(None, "match_id", "market", "scored_at"),
+    schema="stream",
+    comment="Every prediction that the scorer published; published again, it has a second row with its id.",
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    _key("topic", Text(), "Name of the topic that it came from."),
+    *_offset_key(),
+    _column("reason", Text(), "What is wrong with it, one word."),
+    _column("detail", Text(), "The same in one line: where, what, how to mend it."),
+    _column("key", LargeBinary(), "Its key, as sent.", null=True),
+    _column("payload", LargeBinary(), "Its bytes, as sent.", null=True),
+    _column("headers", JSONB(), "Its headers: name and hexadecimal value."),
+    *_landed(),
+    _moment("replayed_at", "When it was last sent again (UTC).", null=True),
+    Index(None, "landed_at"),
+    schema="stream",
+    comment="Every message that could not be used, with the reason and its original bytes.",
+)
+
+current_book = Table(
+    "current_book",
+    metadata,
+    _key("match_id", Text(), "The match."),
+    _key("market", Text(), "Market."),
+    _key("line", Double(), "Line of the market."),
+    _key("bookmaker", Text(), "Slug of the bookmaker."),
+    _column("prices", NUMBERS, "Decimal odds in the order of the market's selections; NaN where there is none."),
+    _column("lay", NUMBERS, "Prices of an exchange to lay at, likewise; null for bookmakers.", null=True),
+    _column("trading", Text(), "open, suspended or closed."),
+    _column("in_play", Boolean(), "Whether the match was under way."),
+    _moment("taken_at", "When the source took these prices (UTC)."),
+    _column("sequence", BigInteger(), "Orders the ticks of one book at one time."),
+    _column("tick_epoch", SmallInteger(), "Of the tick that said so."),
+    _column("tick_partition", Integer(), "Of the tick that said so."),
+    _column("tick_offset", BigInteger(), "Of the tick that said so."),
+    _now("updated_at", UPDATED),
+    schema="stream",
+    comment="The scorer's state: the newest book of each bookmaker; changes with its positions, atomically.",
+)
+
+planned_range = Table(
+    "planned_range",
+    metadata,
+    Column("id", BigInteger(), Identity(), primary_key=True, comment="Number of the range, growing."),
+    _column("topic", Text(), "Name of the topic."),
+    _column("epoch", SmallInteger(), "Which log of the topic."),
+    _column("partition", Integer(), "Partition of the topic."),
+    _column("from_offset", BigInteger(), "First offset of the range."),
+    _column("to_offset", BigInteger(), "First offset behind it."),
+    _column("run_key", Text(), "Key of the Dagster run that was asked to deal with it; shared by ranges of one run."),
+    _now("planned_at", "When it was planned (UTC)."),
+    _moment("done_at", "When a run had dealt with it (UTC).", null=True),
+    Index("planned_range_starts", "topic", "epoch", "partition", "from_offset", unique=True),
+    Index(None, "run_key"),
+    CheckConstraint("from_offset < to_offset", name="not_empty"),
+    schema="stream",
+    comment="Which landed offsets were given to which micro-batch: no range is lost or given twice.",
+)
+
+reader = Table(
+    "reader",
+    metadata,
+    _key("worker", Text(), "host:pid of the process."),
+    _key("reader", Text(), "What it is: lander or scorer."),
+    _column("topics", ARRAY(Text()), "Names of the topics that it reads."),
+    _column("partitions", JSONB(), "What it owns: topic to list of partitions."),
+    _column("done", BigInteger(), "Messages that it has dealt with since its start."),
+    _column("lag", BigInteger(), "Messages behind it that wait, in what it owns."),
+    _column("message", Text(), "What is wrong, in one line; null when all is well.", null=True),
+    _now("started_at", "When it started (UTC)."),
+    _now("seen_at", "When it last said so (UTC); long ago: it is dead."),
+    schema="stream",
+    comment="Landers and scorers that are alive, and what they own.",
 )

@@ -131,6 +131,12 @@ class Settings(BaseSettings):
         host = "127.0.0.1" if self.serving_host in ("0.0.0.0", "::") else self.serving_host
         return f"{'https' if self.tls_certificate else 'http'}://{host}:{self.serving_port}"
 
+    @property
+    def grpc_url(self) -> str:
+        """Where the prediction service answers gRPC, asked from this machine."""
+        host = "127.0.0.1" if self.serving_host in ("0.0.0.0", "::") else self.serving_host
+        return f"{'grpcs' if self.tls_certificate else 'grpc'}://{host}:{self.grpc_port}"
+
     def as_environment(self) -> dict[str, str]:
         """These settings as variables, so that a child process has the same ones."""
         values = {name: getattr(self, name) for name in type(self).model_fields}

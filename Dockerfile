@@ -17,12 +17,13 @@ WORKDIR /app
 COPY requirements.lock ./
 RUN pip install --require-hashes -r requirements.lock
 
-# Named one by one, so that neither .env nor a state folder can get into the image.
+# Named one by one, as in .dockerignore, so that neither .env nor a state folder can get into the image.
 COPY pyproject.toml README.md LICENSE dagster.yaml workspace.yaml ./
 COPY betting_assets betting_assets
 COPY bentos bentos
 COPY feature_repo feature_repo
 COPY deploy/haproxy deploy/haproxy
+COPY deploy/compose deploy/compose
 # Editable: a Bento is built from the sources beside requirements.lock, dagster.yaml and workspace.yaml.
 RUN pip install --no-deps --editable . && python -m compileall -q betting_assets bentos feature_repo
 

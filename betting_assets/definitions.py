@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from betting_assets.defs import deployment, features, history, monitoring, training
+from betting_assets.defs import causes, deployment, features, history, monitoring, streams, training
 from betting_assets.defs.jobs import JOBS
 from betting_assets.defs.logs import run_logger
 from betting_assets.defs.resources import Platform, mlflow_run
@@ -14,9 +14,9 @@ from betting_assets.settings import settings
 
 def build(platform: Platform) -> dg.Definitions:
     """The whole graph on one platform. A run is one process: starting one for each step costs more than the steps."""
-    modules = [history, features, training, deployment, monitoring]
+    modules = [streams, history, features, training, causes, deployment, monitoring]
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(modules),
+        assets=dg.load_assets_from_modules(modules, include_specs=True),
         asset_checks=dg.load_asset_checks_from_modules(modules),
         jobs=JOBS,
         sensors=SENSORS,

@@ -21,6 +21,7 @@ from betting_assets.embedded.platform_lock import PlatformLock
 from betting_assets.embedded.ports import free_port
 from betting_assets.embedded.postgres import EmbeddedPostgres
 from betting_assets.instance import environment, export
+from betting_assets.live_demo import MATCH_DAYS, LiveDemo, LiveDemoError, LiveStory
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.settings import Settings
 from betting_assets.sources.source import SimulatorSource, Source, configured_source
@@ -57,6 +58,7 @@ class Story:
     source: str = ""
     markets: tuple[str, ...] = tuple(MARKETS)
     truth_gap: dict[str, float] = field(default_factory=dict)
+    live: LiveStory | None = None
     peak_memory_mb: int = 0
 
 
@@ -88,7 +90,7 @@ class Demo:
             self._graph(launcher, url)
             follower = stack.enter_context(self._follower())
             self._deploy_and_ask(launcher, url, follower)
-            self._settle(launcher)
+            self._play(launcher, url)
             self.story.truth_gap = self._truth_gap()
             self.story.peak_memory_mb = _peak_memory_mb()
         return self.story
@@ -115,12 +117,19 @@ class Demo:
         with self._stage("predict", len(MARKETS)) as advance:
             self.story.predictions = self._ask(url, advance)
 
-    def _settle(self, launcher: Launcher) -> None:
-        """Reveal what was held back, settle the served predictions, look for drift."""
+    def _play(self, launcher: Launcher, url: str) -> None:
+        """The matches are played: the simulator's live, over Kafka; those of files are known, and revealed. Then settle
+        the served predictions and look for drift."""
         from betting_assets.defs.launch import Stage
 
-        reveal = {"history": {"hold_back": False}}
-        self._run(launcher, Stage("results", "ingest", all_partitions=True, ops=reveal))
+        if isinstance(self._source, SimulatorSource):
+            try:
+                self.story.live = LiveDemo(self._settings, url, launcher.instance, self._stage).run()
+            except LiveDemoError as error:
+                raise DemoError(str(error)) from error
+        else:
+            reveal = {"history": {"hold_back": False}}
+            self._run(launcher, Stage("results", "ingest", all_partitions=True, ops=reveal))
         self._run(launcher, Stage("monitor", "monitor"))
 
     def _ask(self, url: str, advance: Any) -> pd.DataFrame:
@@ -210,7 +219,11 @@ class Demo:
 
 
 def demo_settings(base: Settings, data: Path | None, leagues: str) -> Settings:
-    """Settings of a demo: its own state folder beside the platform's, the last match day held back, a free port."""
+    """Settings of a demo: its own state folder beside the platform's, the last match days held back, free ports.
+
+    A cause to retrain is followed at once: nobody waits six hours for a demo.
+    """
+    simulated = (data or base.data) is None
     return base.model_copy(
         update={
             "home": base.home.parent / "demo",
@@ -218,6 +231,11 @@ def demo_settings(base: Settings, data: Path | None, leagues: str) -> Settings:
             "data": data or base.data,
             "leagues": leagues or base.leagues,
             "hold_back": True,
+            "hold_back_days": MATCH_DAYS if simulated else 1,
+            "retrain_cooldown_minutes": 0.0,
+            "kafka_servers": "",
+            "kafka_port": free_port(),
+            "topic_prefix": "",
             "serving_port": free_port(),
             "grpc_port": free_port(),
         }

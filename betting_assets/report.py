@@ -57,6 +57,7 @@ def write_html(summary: dict[str, Any], story: Story, path: Path) -> None:
         _section("Features", _pictures(story, "features")),
         _upcoming(summary),
         _settled(summary),
+        _loop(summary),
         _times(summary),
         _limits(summary),
     ]
@@ -142,6 +143,21 @@ def _settled(summary: dict[str, Any]) -> str:
     ]
     intro = "<p>The results were then revealed and the served predictions settled. One match day proves nothing.</p>"
     return _section("What became of the predictions", intro + "".join(lines)) if lines else ""
+
+
+def _loop(summary: dict[str, Any]) -> str:
+    """The timeline of the closed loop."""
+    live = summary["live"]
+    if not live:
+        return ""
+    rows = [[one["what"], f"{one['seconds']:.1f}", one["detail"]] for one in live["timeline"]]
+    published = ", ".join(f"{n:,} {name}" for name, n in live["stored"].items())
+    intro = (
+        f"<p>Match days were played over Kafka ({escape(published)}). Before the last ones home advantage was taken "
+        "away from the simulated world; what then happened, nobody asked for. Seconds count from that moment. "
+        f"Meanwhile the service was asked {live['asked_meanwhile']:,} times, {live['failed_meanwhile']} failed.</p>"
+    )
+    return _section("The loop closes by itself", intro + _table(["what", "seconds", "detail"], rows))
 
 
 def _times(summary: dict[str, Any]) -> str:

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
         None,
         description="Serve the last match day as upcoming where the input has no fixtures; unset: simulator only.",
     )
+    hold_back_days: int = Field(1, ge=1, le=30, description="Match days of each league that hold_back serves.")
 
     reference_book: str = Field(
         "pinnacle", description="Bookmaker whose prices are the market; the average is the fallback."
@@ -111,8 +112,16 @@ class Settings(BaseSettings):
     odds_api_key: SecretStr | None = Field(None, description="Key of The Odds API, for live_feed=odds_api.")
 
     test_seasons: int = Field(2, ge=1, le=20, description="Newest seasons that a candidate is evaluated on.")
-    retrain_cron: str = Field("0 */6 * * *", description="Slots in which a due retraining may start: its cooldown.")
-    max_drifted_share: float = Field(0.3, ge=0, le=1, description="Share of drifted features above which drift fails.")
+    retrain_results: int = Field(
+        200, ge=1, description="Results since the training of a model that are a cause to train it anew."
+    )
+    max_model_age_days: float = Field(30.0, gt=0, description="Days after which a model is trained anew.")
+    retrain_cooldown_minutes: float = Field(
+        360.0, ge=0, description="Least time between two trainings of a market that nobody asked for."
+    )
+    max_drifted_share: float = Field(
+        0.3, ge=0, le=1, description="Share of a feature view's columns that may drift before it is a cause to retrain."
+    )
     max_skewed_share: float = Field(
         0.001, ge=0, le=1, description="Share of served values that may differ from their recomputation offline."
     )

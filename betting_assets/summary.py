@@ -13,6 +13,7 @@ from betting_assets.terminal import plain_table
 if TYPE_CHECKING:
     from betting_assets.demo import Story
 
+DETAIL_WIDTH = 48
 MOST_SHOWN = 10
 """Upcoming matches of each market that the terminal shows; summary.json and the report have all."""
 
@@ -34,6 +35,7 @@ def summarize(story: Story) -> dict[str, Any]:
         "predictions": json.loads(story.predictions.to_json(orient="records", date_format="iso")),
         "performance": _records(story, "monitor", "performance_report", "report"),
         "mean_distance_from_truth": story.truth_gap,
+        "live": _live(story),
         "seconds": {**story.seconds, "total": round(sum(story.seconds.values()), 1)},
         "peak_memory_mb": story.peak_memory_mb,
     }
@@ -45,6 +47,7 @@ def console(summary: dict[str, Any]) -> Group:
         _facts(summary),
         *[_model_table(market, rows) for market, rows in summary["models"].items()],
         *[_predictions(summary, market) for market in summary["service"]],
+        *([_stream_facts(summary["live"]), _timeline(summary["live"])] if summary["live"] else []),
         _times(summary),
     )
 
@@ -72,6 +75,51 @@ def _champion(story: Story, market: str) -> str:
     if market in story.refused:
         return f"none: {story.refused[market]}"
     return str(story.outcomes[f"train {market}"].metadata["champion_model"]["model_version"])
+
+
+def _live(story: Story) -> dict[str, Any]:
+    """What the live chapter did; seconds count from the moment when the drift was planted."""
+    live = story.live
+    if live is None:
+        return {}
+    return {
+        "published": dict(live.published),
+        "stored": live.stored,
+        "withheld": live.withheld,
+        "asked_meanwhile": live.asked,
+        "failed_meanwhile": live.failed,
+        "models_before": live.before,
+        "models_after": live.after,
+        "seconds_from_drift_to_live": round(live.live_at - live.planted_at, 1) if live.live_at else None,
+        "failed_runs": live.failed_runs,
+        "timeline": [
+            {"seconds": round(one.at - live.planted_at, 1), "what": one.what, "detail": one.detail}
+            for one in live.timeline
+        ],
+    }
+
+
+def _stream_facts(live: dict[str, Any]) -> Table:
+    table = plain_table("Live: match days over Kafka", "")
+    table.columns[1].justify, table.columns[1].no_wrap = "left", False
+    for name, n in live["stored"].items():
+        table.add_row(name, f"{n:,}")
+    table.add_row("withheld", ", ".join(f"{reason} {n:,}" for reason, n in live["withheld"].items()) or "none")
+    table.add_row("requests meanwhile", f"{live['asked_meanwhile']:,}, {live['failed_meanwhile']} failed")
+    for market, version in live["models_after"].items():
+        table.add_row(f"model {market}", f"{live['models_before'].get(market, 'none')} → {version}")
+    for run in live["failed_runs"]:
+        table.add_row("failed run", run)
+    return table
+
+
+def _timeline(live: dict[str, Any]) -> Table:
+    """What happened by itself after the drift was planted."""
+    table = plain_table("what happened by itself", "s", title="From the planted drift to a retrained model, live")
+    table.add_column("detail", overflow="fold", max_width=DETAIL_WIDTH)
+    for one in live["timeline"]:
+        table.add_row(one["what"], f"{one['seconds']:.1f}", one["detail"])
+    return table
 
 
 def _facts(summary: dict[str, Any]) -> Table:

@@ -67,7 +67,8 @@ def _find_proxy() -> None:
 
 
 def _ports(settings: Settings) -> dict[str, int]:
-    return {
+    own = {} if settings.kafka_servers else {"kafka": settings.kafka_port}
+    return own | {
         "dagster": settings.dagster_port,
         "mlflow": settings.mlflow_port,
         "serving": settings.serving_port,
@@ -81,6 +82,7 @@ def _services(settings: Settings, url: str) -> list[Service]:
     python = [sys.executable, "-m"]
     tracking = with_driver(with_database(url, "mlflow"), "psycopg2")
     return [
+        *_broker(settings),
         Service(
             "mlflow",
             [*python, "mlflow", "server", "--host", HOST, "--port", str(settings.mlflow_port), "--workers", "1"],
@@ -109,7 +111,26 @@ def _services(settings: Settings, url: str) -> list[Service]:
         ),
         # It may be just between two Bentos, each of which drains for a while.
         Service("serving", [*python, "bentos.match_odds.deploying.follower"], {}, ready_url=None, stop_seconds=40),
+        Service("lander", [*python, "betting_assets", "stream", "land"]),
+        Service("scorer", [*python, "betting_assets", "stream", "score"]),
+        *_feed(settings),
     ]
+
+
+def _broker(settings: Settings) -> list[Service]:
+    """The embedded development broker, where the settings name no other."""
+    if settings.kafka_servers:
+        return []
+    folder = str(settings.home.resolve() / "kafka")
+    command = ["betting_assets.embedded.kafka", "--folder", folder, "--port", str(settings.kafka_port)]
+    return [Service("kafka", [sys.executable, "-m", *command])]
+
+
+def _feed(settings: Settings) -> list[Service]:
+    """What puts odds on the topics, where the settings ask for it."""
+    if not settings.live_feed:
+        return []
+    return [Service("feed", [sys.executable, "-m", "betting_assets.streaming.feeds", settings.live_feed])]
 
 
 def _tell(settings: Settings, url: str, out: Console) -> None:
@@ -126,6 +147,7 @@ def _tell(settings: Settings, url: str, out: Console) -> None:
         out.print("      for the simulator); features, models and the service follow by themselves.")
     else:
         out.print(f"HTTP       {http}   {deployed.bento_tag}; POST /v1/predict, /v1/score, GET /v1/watch, /v1/models")
+        out.print(f"Board      {http}/board   the market against the models, live")
         out.print(f"gRPC       {grpc}   the same, betting.v1.MatchOdds")
         out.print("Next: `betting predict` asks it for every upcoming match; `betting status` tells what is stored.")
     out.print(f"Logs are in {settings.home / 'logs'}. Ctrl-C stops all of it.")

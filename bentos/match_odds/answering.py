@@ -6,12 +6,20 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bentos.match_odds.contract import Answer, Degraded, Models, PredictRequest, ScoreRequest, WatchRequest
+from bentos.match_odds.contract import (
+    Answer,
+    Degraded,
+    Models,
+    PredictRequest,
+    ScoreRequest,
+    ScoreRow,
+    WatchRequest,
+)
 from bentos.match_odds.errors import BadRequest
 from bentos.match_odds.log.prediction_log import LoggedAnswer
 from bentos.match_odds.model.batching import Batcher
 from bentos.match_odds.model.champions import Champion
-from bentos.match_odds.model.rows import CachedRow, RowAnswer
+from bentos.match_odds.model.rows import CachedRow, ModelRow, RowAnswer, StoredRow
 from bentos.match_odds.model.scoring import model_row
 from bentos.match_odds.model.served import Served
 from bentos.match_odds.model.value import prediction, scored_prediction
@@ -76,7 +84,8 @@ class Answering:
                 rows = await self._cache.get(champion, request.match_ids)
         with span("score", rows=len(rows)):
             answers = await self._batcher.score([row.stored.model for row in rows])
-        self._keep(served, champion, rows, answers, request_id)
+        kept = [(row, row.read_at) for row in rows]
+        self._keep(served, champion, kept, answers, request_id)
         return Answer(
             market=request.market,
             selections=list(champion.bundle.market.selections),
@@ -110,6 +119,10 @@ class Answering:
         for i, answer in enumerate(answers):
             if answer.error is not None:
                 raise BadRequest(f"rows.{i}: {answer.error}")
+        named = [i for i, given in enumerate(request.rows) if given.match_id is not None]
+        if named:
+            kept = [(_given(request.rows[i], rows[i]), None) for i in named]
+            self._keep(served, champion, kept, [answers[i] for i in named], request_id)
         return Answer(
             market=request.market,
             selections=list(selections),
@@ -131,11 +144,15 @@ class Answering:
         self,
         served: Served,
         champion: Champion,
-        rows: Sequence[CachedRow],
+        rows: Sequence[tuple[CachedRow, dt.datetime | None]],
         answers: Sequence[RowAnswer],
         request_id: str,
     ) -> None:
-        """Hand what was answered to the prediction log, and to the challenger."""
+        """Hand what was answered to the prediction log, and to the challenger.
+
+        Args:
+            rows: with the store's clock when they were read; None where they were not.
+        """
         if self._log is None:
             return
         now = dt.datetime.now(dt.UTC)
@@ -152,12 +169,26 @@ class Answering:
                 probabilities=answer.probabilities,
                 row=row.stored.model,
                 feature_time=row.stored.feature_time,
-                feature_read_at=row.read_at,
+                feature_read_at=read_at,
             )
-            for row, answer in zip(rows, answers, strict=True)
+            for (row, read_at), answer in zip(rows, answers, strict=True)
             if answer.error is None
         ]
         self._log.put(kept)
         if self._shadow is not None and market in served.challengers:
-            good = [row for row, answer in zip(rows, answers, strict=True) if answer.error is None]
+            good = [row for (row, _), answer in zip(rows, answers, strict=True) if answer.error is None]
             self._shadow.offer(served, list(zip(good, kept, strict=True)))
+
+
+def _given(row: ScoreRow, model: ModelRow) -> CachedRow:
+    """A row that the client gave, as if it had been stored."""
+    assert row.match_id is not None
+    stored = StoredRow(
+        match_id=row.match_id,
+        model=model,
+        best_prices=row.prices or [],
+        suspended=False,
+        feature_time=row.feature_time,
+        event_times={},
+    )
+    return CachedRow(stored, dt.datetime.now(dt.UTC), 0.0)

@@ -9,7 +9,7 @@ import datetime as dt
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from betting_assets.modelling.markets import MARKETS
 
@@ -80,10 +80,22 @@ class PredictRequest(Message):
 
 
 class ScoreRow(Message):
-    """Explicit features, exactly those that `/v1/models` lists for the market; and prices to bet against, if any."""
+    """Explicit features, exactly those that `/v1/models` lists for the market; and prices to bet against, if any.
+
+    With `match_id` the answer is kept in the prediction log, as that of a `predict` is, and beside it `feature_time`,
+    the time of the newest feature.
+    """
 
     features: Features
     prices: list[Price] | None = None
+    match_id: MatchId | None = None
+    feature_time: Annotated[AwareDatetime, Field(strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _time_of_a_match(self) -> ScoreRow:
+        if self.feature_time is not None and self.match_id is None:
+            raise ValueError("feature_time goes with match_id: send both, or neither")
+        return self
 
 
 class ScoreRequest(Message):

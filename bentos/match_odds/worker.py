@@ -13,6 +13,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from bentos.match_odds.answering import Answering
+from bentos.match_odds.board.board import Board
+from bentos.match_odds.board.contract import Serving
 from bentos.match_odds.contract import Answer, Health, WatchEvent, WatchRequest
 from bentos.match_odds.deploying.build import champions_folder
 from bentos.match_odds.deploying.following import ModelFollower
@@ -76,6 +78,7 @@ class Worker:
         self.refusals = Refusals(self.metrics.shed)
         self.api_keys = ApiKeys.load(config.api_keys_file) if config.api_keys_file else None
         self.log = PredictionLog(self._url, self.name, self.metrics.logged) if self._url else None
+        self.board = Board(self._url, config.replays, self._serving)
         self.cache = FeatureCache(self._url, config.cache_bound_ms / 1000, config.stale_features_seconds)
 
     async def start(self, submit: Submit, host: str) -> None:
@@ -194,8 +197,14 @@ class Worker:
         self.metrics.serves(self.served)
         self.watching.model_changed()
 
+    def _serving(self) -> Serving:
+        served = self.served
+        versions = {market: champion.version for market, champion in served.champions.items()}
+        return Serving(bento=served.bento, deployment=served.deployment, models=versions)
+
     def _drain(self) -> None:
         self._draining.set()
+        self.board.close()
 
     def _drain_on_sigterm(self) -> None:
         """Say that one is not ready, and end streams, as soon as the signal comes.

@@ -2,23 +2,22 @@
 
 The consensus is the margin-free probabilities of a reference book, the sharpest one at hand (Pinnacle by default).
 Where it has no usable price, the average over the bookmakers takes its place, first as the source publishes it, else
-computed here from the single books.
+computed here from the single books. The maths is in `consensus`; here are the frames of the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from betting_assets.betting.odds import MarginMethod, remove_margin
-
-PUBLISHED_AVERAGE = "market-average"
-PUBLISHED_MAXIMUM = "market-maximum"
-PSEUDO_BOOKS = (PUBLISHED_AVERAGE, PUBLISHED_MAXIMUM)
-COMPUTED_AVERAGE = "computed-average"
+from betting_assets.betting import consensus as kernel
+from betting_assets.betting.consensus import EMPTY, NO_TIME, Books
+from betting_assets.betting.odds import MarginMethod
 
 
 def prices_matrix(books: pd.DataFrame, selections: int) -> npt.NDArray[np.float64]:
@@ -52,21 +51,10 @@ def market_consensus(
         bookmakers of the first selection's implied probability), `{prefix}{market}_book` and
         `{prefix}{market}_fallback` (the reference was missing, or the method was undefined on its book).
     """
-    frame = _complete_books(books, market, line, phase, selections)
-    real = frame[~frame["bookmaker"].isin(PSEUDO_BOOKS)]
-    best = _preferred_book(pd.concat([frame, _computed_average(real, selections)]), reference)
-    fair = remove_margin(best[list(selections)].to_numpy(), method)
-    columns: dict[str, object] = {"taken_at": pd.DatetimeIndex(pd.to_datetime(best["taken_at"], utc=True))}
-    columns |= {f"{prefix}{name}": fair.probabilities[:, i] for i, name in enumerate(selections)}
-    columns |= {f"{prefix}{name}_price": best[name].to_numpy() for name in selections}
-    columns[f"{prefix}{market}_overround"] = (1.0 / best[list(selections)].to_numpy()).sum(axis=1) - 1.0
-    columns[f"{prefix}{market}_book"] = best["bookmaker"].to_numpy()
-    columns[f"{prefix}{market}_fallback"] = (best["bookmaker"] != reference).to_numpy() | fair.fell_back
-    result = pd.DataFrame(columns, index=pd.Index(best["match_id"], name="match_id"))
-    spread = (1.0 / real[selections[0]]).groupby(real["match_id"]).agg(["size", "std"])
-    result[f"{prefix}{market}_books"] = spread["size"].reindex(result.index).fillna(0).astype("int64")
-    result[f"{prefix}{market}_dispersion"] = spread["std"].reindex(result.index)
-    return result
+    padded = _padded(_chosen(books, market, line, phase), selections)
+    found = kernel.consensus(padded.books, reference, method)
+    columns = {"taken_at": padded.times(found.taken_at)} | consensus_columns(found, market, selections, prefix)
+    return pd.DataFrame(columns, index=padded.matches)[found.found]
 
 
 def best_prices(
@@ -90,49 +78,71 @@ def best_prices(
     Returns:
         Frame with the index of `until` and the columns `{prefix}{selection}_best_price`, NaN where nobody quotes.
     """
-    frame = _complete_books(books, market, line, phase, selections)
-    known = (frame["taken_at"] <= frame["match_id"].map(until)).to_numpy()
-    frame = frame[known & frame["trusted"].to_numpy() & (frame["bookmaker"] != PUBLISHED_AVERAGE).to_numpy()]
-    published = (frame["bookmaker"] == PUBLISHED_MAXIMUM).to_numpy()
-    highest = _highest(frame[~published], selections).combine_first(_highest(frame[published], selections))
-    columns = {name: f"{prefix}{name}_best_price" for name in selections}
-    return highest.reindex(index=until.index, columns=list(selections)).rename(columns=columns)
+    padded = _padded(_chosen(books, market, line, phase), selections)
+    limit = pd.DatetimeIndex(padded.matches.map(until.to_dict()), tz="UTC").as_unit(padded.unit).asi8
+    known = padded.books.taken_at <= limit[:, None]
+    columns = best_price_columns(kernel.best_prices(padded.books, known), selections, prefix)
+    highest = pd.DataFrame(columns, index=padded.matches)
+    return highest.reindex(index=until.index)
 
 
-def _highest(frame: pd.DataFrame, selections: Sequence[str]) -> pd.DataFrame:
-    highest: pd.DataFrame = frame.groupby("match_id")[list(selections)].max()
-    return highest
+def consensus_columns(
+    found: kernel.Consensus, market: str, selections: Sequence[str], prefix: str
+) -> dict[str, npt.NDArray[Any]]:
+    """The columns of `market_consensus` but its time, for every match, with a consensus or without."""
+    return {
+        **{f"{prefix}{name}": found.probabilities[:, i] for i, name in enumerate(selections)},
+        **{f"{prefix}{name}_price": found.prices[:, i] for i, name in enumerate(selections)},
+        f"{prefix}{market}_overround": found.overround,
+        f"{prefix}{market}_book": found.book,
+        f"{prefix}{market}_fallback": found.fallback,
+        f"{prefix}{market}_books": found.books,
+        f"{prefix}{market}_dispersion": found.dispersion,
+    }
 
 
-def _complete_books(
-    books: pd.DataFrame, market: str, line: float, phase: str, selections: Sequence[str]
-) -> pd.DataFrame:
-    """Books with a price for every selection: a column each, with match_id, bookmaker, taken_at and whether trusted."""
-    chosen = books[(books["market"] == market) & (books["line"] == line) & (books["phase"] == phase)]
-    prices = prices_matrix(chosen, len(selections))
+def best_price_columns(
+    best: npt.NDArray[np.float64], selections: Sequence[str], prefix: str
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The columns of `best_prices`."""
+    return {f"{prefix}{name}_best_price": best[:, i] for i, name in enumerate(selections)}
+
+
+@dataclass(frozen=True)
+class _Padded:
+    """Books as the kernel takes them: a row a match, in the order of their ids; slots in the order of the frame."""
+
+    matches: pd.Index
+    books: Books
+    unit: Literal["s", "ms", "us", "ns"]
+
+    def times(self, numbers: npt.NDArray[np.int64]) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex(numbers.view(f"datetime64[{self.unit}]")).tz_localize("UTC")
+
+
+def _chosen(books: pd.DataFrame, market: str, line: float, phase: str) -> pd.DataFrame:
+    return books[(books["market"] == market) & (books["line"] == line) & (books["phase"] == phase)]
+
+
+def _padded(frame: pd.DataFrame, selections: Sequence[str]) -> _Padded:
+    """Only complete books: the others have no say."""
+    prices = prices_matrix(frame, len(selections))
     complete = np.flatnonzero(np.isfinite(prices).all(axis=1))
-    chosen, prices = chosen.iloc[complete], prices[complete]
-    return pd.DataFrame(prices, columns=list(selections)).assign(
-        match_id=chosen["match_id"].to_numpy(),
-        bookmaker=chosen["bookmaker"].to_numpy(),
-        taken_at=chosen["taken_at"].array,
-        trusted=chosen["flag"].isna().to_numpy(),
+    frame, prices = frame.iloc[complete], prices[complete]
+    row, matches = pd.factorize(frame["match_id"], sort=True)
+    slot = frame.groupby(row).cumcount().to_numpy()
+    bookmaker, names = pd.factorize(frame["bookmaker"])
+    times = pd.DatetimeIndex(pd.to_datetime(frame["taken_at"], utc=True))
+    shape = (len(matches), int(slot.max(initial=0)) + 1)
+    books = Books(
+        names=names.tolist(),
+        bookmaker=np.full(shape, EMPTY),
+        prices=np.full((*shape, len(selections)), np.nan),
+        taken_at=np.full(shape, NO_TIME),
+        trusted=np.zeros(shape, np.bool_),
     )
-
-
-def _computed_average(real: pd.DataFrame, selections: Sequence[str]) -> pd.DataFrame:
-    """Mean decimal odds over the trusted bookmakers: the last resort, known once the last of them has quoted."""
-    trusted = real[real["trusted"]]
-    groups = trusted.groupby("match_id", sort=False)
-    average: pd.DataFrame = groups[list(selections)].mean()
-    average["taken_at"] = groups["taken_at"].max()
-    return average.reset_index().assign(bookmaker=COMPUTED_AVERAGE, trusted=True)
-
-
-def _preferred_book(frame: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """The most preferred trusted book of each match; a flagged one only where nothing else is left."""
-    order = {reference: 0, PUBLISHED_AVERAGE: 1, COMPUTED_AVERAGE: 2}
-    candidates = frame[frame["bookmaker"].isin(list(order))]
-    rank = candidates["bookmaker"].map(order) + np.where(candidates["trusted"], 0, len(order))
-    ordered = candidates.assign(rank=rank).sort_values(["match_id", "rank"], kind="stable")
-    return ordered.drop_duplicates("match_id").drop(columns="rank").reset_index(drop=True)
+    books.bookmaker[row, slot] = bookmaker
+    books.prices[row, slot] = prices
+    books.taken_at[row, slot] = times.asi8
+    books.trusted[row, slot] = frame["flag"].isna()
+    return _Padded(pd.Index(matches, name="match_id"), books, times.unit)

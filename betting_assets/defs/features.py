@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from betting_assets.betting.odds import MarginMethod
-from betting_assets.defs.automation import follow_upstream, watch_store
+from betting_assets.defs.automation import STREAMED, follow_upstream, watch_store
 from betting_assets.defs.metadata import (
     OWNERS,
     expectation_result,
@@ -31,7 +31,7 @@ WORST_ROWS = 20
 
 
 @dg.asset(
-    deps=["match_results", "bookmaker_odds"],
+    deps=["match_results", "bookmaker_odds", STREAMED],
     group_name=GROUP,
     owners=OWNERS,
     kinds={"python", "postgres"},
@@ -59,7 +59,7 @@ def team_ratings(
 
 
 @dg.asset(
-    deps=["match_results", "bookmaker_odds"],
+    deps=["match_results", "bookmaker_odds", STREAMED],
     group_name=GROUP,
     owners=OWNERS,
     kinds={"python", "postgres"},
@@ -77,7 +77,7 @@ def team_form(platform: dg.ResourceParam[Platform]) -> Iterator[dg.MaterializeRe
 
 
 @dg.asset(
-    deps=["match_results", "bookmaker_odds"],
+    deps=["match_results", "bookmaker_odds", STREAMED],
     group_name=GROUP,
     owners=OWNERS,
     kinds={"python", "postgres"},

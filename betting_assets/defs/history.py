@@ -10,7 +10,7 @@ from betting_assets.defs.metadata import OWNERS, declared_schema, expectation_re
 from betting_assets.defs.partitions import league_season, range_tags, register_partitions, season_start
 from betting_assets.defs.resources import Platform
 from betting_assets.sources.batch import Batch
-from betting_assets.sources.hold_back import hold_back_last_match_day, upcoming
+from betting_assets.sources.hold_back import hold_back_last_match_days, upcoming
 from betting_assets.warehouse import tables
 from betting_assets.warehouse.history import count_rows, write_batch
 
@@ -112,7 +112,7 @@ def _load(platform: Platform, wanted: list[tuple[str, str]], hold_back: bool) ->
     if newest not in seasons:
         return batch, []
     older = batch.select(None, [season for season in seasons if season != newest])
-    latest, held = hold_back_last_match_day(batch.select(None, [newest]))
+    latest, held = hold_back_last_match_days(batch.select(None, [newest]), platform.settings.hold_back_days)
     return Batch.merge([older, latest]), held
 
 

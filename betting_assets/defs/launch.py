@@ -51,22 +51,23 @@ class Launcher:
         instance: dg.DagsterInstance,
         on_step: Callable[[str], None] | None = None,
     ) -> None:
-        self._definitions, self._platform, self._instance = definitions, platform, instance
+        self.instance = instance
+        self._definitions, self._platform = definitions, platform
         self._on_step = on_step
 
     def run(self, stage: Stage) -> Outcome:
         """Run one stage to its end; a failed asset or blocking check makes `success` false, only Ctrl-C is raised."""
         tags = {}
         if stage.all_partitions:
-            register_partitions(self._instance, self._platform.source)
-            tags = range_tags(self._instance)
+            register_partitions(self.instance, self._platform.source)
+            tags = range_tags(self.instance)
         job = self._definitions.resolve_job_def(stage.job)
         ops = {op: {"config": values} for op, values in (stage.ops or {}).items()}
         config: Config = {"ops": ops, "loggers": {"console": {}}}
         with _watched(self._on_step):
             result = job.execute_in_process(
                 run_config=config,
-                instance=self._instance,
+                instance=self.instance,
                 partition_key=stage.partition,
                 tags=tags,
                 raise_on_error=False,

@@ -7,27 +7,25 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from betting_assets.defs.automation import follow_upstream
+from betting_assets.defs.automation import STREAMED, follow_upstream
 from betting_assets.defs.deployment import live_deployment
 from betting_assets.defs.metadata import OWNERS, table
 from betting_assets.defs.resources import Platform
-from betting_assets.defs.training import GATED, candidate_models
+from betting_assets.defs.training import GATED
 from betting_assets.modelling.feature_tables import KEYS
-from betting_assets.modelling.markets import MARKETS
-from betting_assets.modelling.performance import DATE_ONLY_START, Settled, performance, settle, time_column
+from betting_assets.modelling.markets import MARKETS, modelled_market
+from betting_assets.modelling.performance import DATE_ONLY_START, performance, time_column
+from betting_assets.modelling.settlement import settle_new
 from betting_assets.modelling.shadow_evidence import evidence_table, shadow_evidence
 from betting_assets.modelling.skew import feature_skew
 from betting_assets.warehouse.bulk import read_frame
-from betting_assets.warehouse.history import read_matches, read_results
+from betting_assets.warehouse.causes import newest_features
+from betting_assets.warehouse.outcomes import count_outcomes, newest_outcomes, read_counting_outcomes
 from betting_assets.warehouse.predictions import (
-    REACH,
     MadeAt,
-    read_predictions,
     read_shadow_pairs,
-    read_to_settle,
     rewritten_since,
     sample_online_reads,
-    write_outcomes,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ def prediction_log(platform: dg.ResourceParam[Platform]) -> dg.ObserveResult:
 
 
 @dg.asset(
-    deps=[prediction_log, "match_results", live_deployment],
+    deps=[prediction_log, "match_results", STREAMED, live_deployment],
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres"},
@@ -81,16 +79,15 @@ def prediction_log(platform: dg.ResourceParam[Platform]) -> dg.ObserveResult:
 )
 def prediction_outcomes(config: SettlementConfig, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
     """Logged predictions, champions' and challengers', settled against results; one made after the result was known
-    is refused, and counted."""
-    settled = _settled(platform, config.replay)
-    written = write_outcomes(platform.url, settled.outcomes)
+    is refused, and counted. Only what is new or corrected since is read."""
+    settlement = settle_new(platform.url, _made_at(platform, config.replay))
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": len(settled.outcomes),
-            "written": written.changed,
-            "waiting": settled.waiting,
-            "refused": settled.refused,
-            "newest": table(settled.outcomes.tail(10)),
+            "dagster/row_count": settlement.outcomes,
+            "written": settlement.written,
+            "waiting": settlement.waiting,
+            "refused": settlement.refused,
+            "newest": table(newest_outcomes(platform.url)),
         }
     )
 
@@ -138,7 +135,7 @@ def skew(config: SkewConfig, platform: dg.ResourceParam[Platform]) -> dg.AssetCh
 
 
 @dg.asset(
-    deps=[prediction_outcomes],
+    deps=[prediction_outcomes, "match_features"],
     group_name=GROUP,
     owners=OWNERS,
     kinds={"python"},
@@ -147,16 +144,17 @@ def skew(config: SkewConfig, platform: dg.ResourceParam[Platform]) -> dg.AssetCh
 def performance_report(config: SettlementConfig, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
     """Scores of the predictions beside the market's on the same matches, by market, model version and role; and of
     challengers beside champions on the same requests."""
-    outcomes = _settled(platform, config.replay).outcomes
+    made_at = _made_at(platform, config.replay)
+    outcomes = read_counting_outcomes(platform.url, made_at, DATE_ONLY_START)
     market = read_frame(platform.url, "SELECT * FROM features.match_market WHERE pushed_at IS NULL")
     report = performance(outcomes, market)
-    pairs = read_shadow_pairs(platform.url, _made_at(platform, config.replay), DATE_ONLY_START)
+    pairs = read_shadow_pairs(platform.url, made_at, DATE_ONLY_START)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(report),
             "report": table(report),
             "shadow": table(evidence_table(shadow_evidence(pairs))),
-            "settled": len(outcomes),
+            "settled": count_outcomes(platform.url),
         }
     )
 
@@ -169,8 +167,9 @@ def performance_report(config: SettlementConfig, platform: dg.ResourceParam[Plat
     automation_condition=follow_upstream(),
 )
 def drift_report(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-    """Features that the service saw against those its champion was trained on; one HTML report a market is kept."""
-    from betting_assets.modelling.drift import drift
+    """Features that the service saw against those its champion was trained on, by feature view; of the newest matches,
+    each once. An HTML report a market is kept, of the last time that something drifted."""
+    from betting_assets.modelling.drift import drift, render
 
     metadata: dict[str, dg.MetadataValue | int | float | str | bool] = {}
     for market in MARKETS:
@@ -178,11 +177,13 @@ def drift_report(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
         if compared is None:
             metadata[f"{market}_passed"], metadata[f"{market}_reason"] = True, "there is no champion"
             continue
-        reference, current, columns = compared
+        champion, reference, current, views = compared
         html = platform.home / "reports" / f"drift_{market}.html"
-        html.parent.mkdir(parents=True, exist_ok=True)
-        result = drift(reference, current, columns, html, platform.settings.max_drifted_share)
+        result = drift(reference, current, views, platform.settings.max_drifted_share)
+        if not result.passed:
+            render(result, reference, current, html)
         metadata |= {
+            f"{market}_champion": champion,
             f"{market}_share": result.share,
             f"{market}_passed": result.passed,
             f"{market}_reason": result.reason,
@@ -194,41 +195,16 @@ def drift_report(platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
     return dg.MaterializeResult(metadata=metadata)
 
 
-@dg.asset_check(
-    asset=candidate_models,
-    additional_deps=[drift_report],
-    name="drift",
-    description="Fails when more of the served features drifted than settings.max_drifted_share: a cause to retrain.",
-    automation_condition=dg.AutomationCondition.eager(),
-)
-def drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    """Reads the newest drift report. It stands on the model, so that the report can depend on the model's service."""
-    event = context.instance.get_latest_materialization_event(dg.AssetKey("drift_report"))
-    if event is None or event.asset_materialization is None:
-        return dg.AssetCheckResult(passed=True, description="there is no drift report yet")
-    metadata = event.asset_materialization.metadata
-    failed = [market for market in MARKETS if metadata[f"{market}_passed"].value is False]
-    reasons = {market: str(metadata[f"{market}_reason"].value) for market in MARKETS}
-    return dg.AssetCheckResult(
-        passed=not failed,
-        severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(f"{market}: {reason}" for market, reason in reasons.items()),
-        metadata=dict(reasons),
-    )
-
-
-def _settled(platform: Platform, replay: bool | None) -> Settled:
-    url = platform.url
-    return settle(read_to_settle(url), read_results(url), read_matches(url), _made_at(platform, replay))
-
-
 def _made_at(platform: Platform, replay: bool | None) -> MadeAt:
     return time_column(platform.settings.replays if replay is None else replay)
 
 
-def _reference_and_current(platform: Platform, market: str) -> tuple[pd.DataFrame, pd.DataFrame, list[str]] | None:
-    """The champion's training rows, the logged features of its predictions, and the columns to compare."""
+def _reference_and_current(
+    platform: Platform, market: str
+) -> tuple[str, pd.DataFrame, pd.DataFrame, dict[str, list[str]]] | None:
+    """The champion's name, its training rows, what it was given for the newest matches, the columns by view."""
     from betting_assets.defs.training import load_training_set
+    from betting_assets.modelling.drift import NEWEST
     from betting_assets.modelling.registry import CHAMPION
 
     champion = platform.registry.by_alias(market, CHAMPION)
@@ -236,9 +212,13 @@ def _reference_and_current(platform: Platform, market: str) -> tuple[pd.DataFram
         return None
     dataset, _ = load_training_set(platform, market, champion.tags["data_hash"])
     columns = [name for name in champion.bundle().variants[GATED].features if name not in STILL]
-    logged = read_predictions(platform.url, market, champion.name, most=REACH)
-    current = pd.DataFrame(list(logged["features"].dropna()), columns=columns, dtype="float64")
-    return dataset.frame, current, columns
+    priced = set(modelled_market(market).market_columns)
+    views = {
+        "match_strength": [name for name in columns if name not in priced],
+        "match_market": [name for name in columns if name in priced],
+    }
+    logged = newest_features(platform.url, market, champion.name, NEWEST)
+    return champion.name, dataset.frame, logged.reindex(columns=columns).astype("float64"), views
 
 
 def _recomputed(store: "FeatureStore", market: str, reads: pd.DataFrame) -> pd.DataFrame:

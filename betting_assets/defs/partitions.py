@@ -1,6 +1,9 @@
-"""How the graph is cut: history by league and season, models by market."""
+"""How the graph is cut: history by league and season, what streams bring by day, models by market."""
 
 from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -13,7 +16,13 @@ SEASONS = dg.DynamicPartitionsDefinition(name="season")
 league_season = dg.MultiPartitionsDefinition({"league": LEAGUES, "season": SEASONS})
 """Dynamic: the leagues and seasons are those of the configured source, and grow with it."""
 
+by_day = dg.DailyPartitionsDefinition(start_date="2000-01-01", end_offset=1)
+"""Days in UTC up to today. The lander takes no older message: recordings of old matches are replayed, too."""
+
 by_market = dg.StaticPartitionsDefinition(list(MARKETS))
+
+MOST_DAYS = 400
+"""A run reports each day of its range by an event of its own."""
 
 WHOLE_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -37,6 +46,23 @@ def range_tags(instance: dg.DagsterInstance) -> dict[str, str]:
         raise ValueError("no league or season is registered yet: ingest data first")
     ends = (f"{leagues[0]}|{seasons[0]}", f"{leagues[-1]}|{seasons[-1]}")
     return dict(zip(WHOLE_RANGE, ends, strict=True))
+
+
+def day_tags(days: Sequence[dt.date]) -> dict[str, str]:
+    """Run tags that cover `days` and what lies between, in one run; no more than MOST_DAYS up to the last one."""
+    last = _within(max(days))
+    first = max(_within(min(days)), last - dt.timedelta(days=MOST_DAYS - 1))
+    return dict(zip(WHOLE_RANGE, (first.isoformat(), last.isoformat()), strict=True))
+
+
+def day_key(day: dt.date) -> str:
+    """The partition of a day; that of the nearest one where it has none, as the first minutes of tomorrow."""
+    return _within(day).isoformat()
+
+
+def _within(day: dt.date) -> dt.date:
+    today = dt.datetime.now(dt.UTC).date()
+    return min(max(day, by_day.start.date()), today)
 
 
 def season_start(season: str) -> int:

@@ -1,15 +1,17 @@
-"""What looks out for causes: automation conditions, new data in the source, trainings that died."""
+"""What looks out for causes: automation conditions, new data in the source and the streams, trainings that died."""
 
 import dagster as dg
 
 from betting_assets.defs.history import new_partitions
 from betting_assets.defs.resources import Platform, close_orphans
+from betting_assets.defs.stream_sensors import landed, settle_results
 
 automation = dg.AutomationConditionSensorDefinition(
     "automation",
     target=dg.AssetSelection.all(include_sources=True) | dg.AssetSelection.all_asset_checks(),
-    minimum_interval_seconds=30,
+    minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    use_user_code_server=True,
     description="Evaluates the conditions of automation.py: follow upstream, retrain, promote and deploy.",
 )
 
@@ -26,4 +28,4 @@ def cancelled_mlflow_runs(context: dg.RunStatusSensorContext, platform: dg.Resou
     close_orphans(platform, context.instance)
 
 
-SENSORS = [automation, new_partitions, failed_mlflow_runs, cancelled_mlflow_runs]
+SENSORS = [automation, new_partitions, landed, settle_results, failed_mlflow_runs, cancelled_mlflow_runs]

@@ -1,7 +1,9 @@
 """From features to a champion: training set, candidates, walk-forward evaluation, gate. One partition a market."""
 
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,14 +11,19 @@ import pandas as pd
 
 from betting_assets.betting.odds import MarginMethod
 from betting_assets.defs.automation import after_gate, follow_upstream, retrain
+from betting_assets.defs.cause_log import last_trained, trained_metadata
+from betting_assets.defs.causes import find_all, tag_with_cause
 from betting_assets.defs.metadata import OWNERS, picture, table
 from betting_assets.defs.partitions import by_market
 from betting_assets.defs.resources import Platform
 from betting_assets.modelling import feature_tables, summaries
+from betting_assets.modelling.causes import ASKED_FOR
 from betting_assets.modelling.dataset import Dataset, from_joined, strength_features
 from betting_assets.modelling.gate import GATE_CHECKS, GateCheck, not_worse_in_shadow
 from betting_assets.modelling.markets import modelled_market
 from betting_assets.modelling.performance import DATE_ONLY_START, time_column
+from betting_assets.modelling.prequential import on_newest
+from betting_assets.modelling.recipe import RECIPE_TAG, Refresh, recipe, refresh_of
 from betting_assets.modelling.shadow_evidence import ShadowEvidence, shadow_evidence
 from betting_assets.modelling.variants import VariantName
 from betting_assets.settings import settings
@@ -40,12 +47,17 @@ GATE_TAG, PASSED = "gate", "passed"
     group_name=GROUP,
     owners=OWNERS,
     kinds={"feast", "parquet"},
-    automation_condition=follow_upstream(),
+    automation_condition=retrain(settings().retrain_cooldown_minutes),
 )
 def training_set(context: dg.AssetExecutionContext, platform: dg.ResourceParam[Platform]) -> dg.MaterializeResult:
-    """Feast's point-in-time join at the time of the odds, with outcomes and closing line; frozen, with its hash."""
+    """Feast's point-in-time join at the time of the odds, with outcomes and closing line; frozen, with its hash.
+
+    The first of the chain that makes a champion: the run is tagged with the causes that hold when it begins.
+    """
     from betting_assets.modelling.snapshot import freeze
 
+    began, findings = time.time(), find_all(platform, context.instance, context.partition_key)
+    cause = tag_with_cause(context.instance, context.run_id, context.partition_key, findings)
     spec = modelled_market(context.partition_key)
     frame = training_frame(platform, context.partition_key)
     dataset = from_joined(spec, frame, _strength_columns(frame))
@@ -61,6 +73,7 @@ def training_set(context: dg.AssetExecutionContext, platform: dg.ResourceParam[P
     )
     return dg.MaterializeResult(
         metadata={
+            **trained_metadata(began, findings, cause),
             "dagster/row_count": len(dataset),
             "snapshot": snapshot.sha256,
             "path": dg.MetadataValue.path(str(snapshot.path)),
@@ -78,7 +91,7 @@ def training_set(context: dg.AssetExecutionContext, platform: dg.ResourceParam[P
     group_name=GROUP,
     owners=OWNERS,
     kinds={"lightgbm", "mlflow"},
-    automation_condition=retrain(settings().retrain_cron),
+    automation_condition=follow_upstream(),
     pool="training",
 )
 def candidate_models(
@@ -94,7 +107,14 @@ def candidate_models(
     dataset, digest = load_training_set(platform, market)
     bundle = fit_bundle(dataset, platform.settings.margin_method, digest)
     run_id = mlflow.active_run().info.run_id
-    tags = {"dagster_run_id": context.run_id, "data_hash": digest, "feature_service": f"{market}_training"}
+    made = last_trained(context.instance, market)
+    tags = {
+        "dagster_run_id": context.run_id,
+        "data_hash": digest,
+        "feature_service": f"{market}_training",
+        "cause": made.cause if made else ASKED_FOR,
+        RECIPE_TAG: recipe(bundle),
+    }
     mlflow.set_tags({**tags, "market": market})
     mlflow.log_params(summaries.parameters(bundle))
     with tempfile.TemporaryDirectory() as folder:
@@ -153,7 +173,7 @@ def model_evaluation(
         {name: {**values, "paper_bets": bets.get(name, {})} for name, values in scores.items()},
     )
     _log_metrics(mlflow, market, scores)
-    champion = champion_forecasts(platform, market)
+    champion, refresh = champion_forecasts(platform, market), _refresh(platform, challenger, dataset)
     yield dg.MaterializeResult(
         asset_key="model_evaluation",
         metadata={
@@ -166,7 +186,7 @@ def model_evaluation(
             "reliability": _reliability_picture(forecasts, GATED),
         },
     )
-    checks = gate(forecasts, scores, GATED, champion, _in_shadow(platform, challenger))
+    checks = gate(forecasts, scores, GATED, champion, _in_shadow(platform, challenger), refresh)
     _record_gate(platform, challenger, checks)
     for check in checks:
         yield dg.AssetCheckResult(
@@ -274,6 +294,27 @@ def _in_shadow(platform: Platform, challenger: "Registered") -> ShadowEvidence |
         champion.name,
     )
     return next(iter(shadow_evidence(pairs)), None)
+
+
+def _refresh(platform: Platform, challenger: "Registered", dataset: Dataset) -> Refresh | None:
+    """Whether the challenger is the champion's recipe on newer data; None where there is no champion.
+
+    Args:
+        dataset: what the challenger was trained on.
+    """
+    from betting_assets.modelling.registry import CHAMPION
+
+    champion = platform.registry.by_alias(challenger.market, CHAMPION)
+    if champion is None:
+        return None
+    try:
+        theirs, _ = load_training_set(platform, challenger.market, champion.tags["data_hash"])
+    except (LookupError, FileNotFoundError):
+        return Refresh(False, f"the training set of {champion.name} is not kept any more")
+    refresh = refresh_of(challenger.tags.get(RECIPE_TAG), champion.tags.get(RECIPE_TAG), dataset, theirs)
+    if not refresh.holds:
+        return refresh
+    return replace(refresh, newest=on_newest(champion.bundle(), theirs, dataset, GATED))
 
 
 def _record_gate(platform: Platform, challenger: "Registered", checks: list[GateCheck]) -> None:

@@ -1,8 +1,7 @@
-"""What became of the served predictions: settled against results, judged against the market on the same matches."""
+"""How good the settled predictions were, judged against the market on the same matches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,9 @@ import pandas as pd
 
 from betting_assets.betting.score import (
     Interval,
-    brier,
     expected_calibration_error,
     log_loss,
     paired_difference,
-    ranked_probability_score,
     simulated_ece_band,
 )
 from betting_assets.modelling.markets import MARKETS, ModelledMarket, modelled_market
@@ -32,24 +29,6 @@ DUST = 1e-6
 
 DATE_ONLY_START = pd.Timedelta(hours=12)
 """Taken as the start when only the date is known: prices before the close are collected by noon as well."""
-
-OUTCOME_COLUMNS = (
-    "prediction_id",
-    "match_id",
-    "market",
-    "model_version",
-    "role",
-    "variant",
-    "match_date",
-    "predicted_at",
-    "settled_at",
-    "outcome",
-    "probabilities",
-    "log_loss",
-    "rps",
-    "brier",
-    "counts",
-)
 
 REPORT_COLUMNS = (
     "market",
@@ -72,65 +51,20 @@ REPORT_COLUMNS = (
 GROUPED = ["market", "model_version", "role"]
 
 
-@dataclass(frozen=True)
-class Settled:
-    """Predictions with what became of them.
-
-    outcomes  one row a settled prediction, columns OUTCOME_COLUMNS; `counts` marks the last one before the start of a
-              match, for each match, market, model version and role: the one that the report is about
-    refused   how many predictions cannot be settled, by reason
-    waiting   how many belong to matches without a result yet
-    """
-
-    outcomes: Frame
-    refused: dict[str, int]
-    waiting: int
-
-
 def time_column(replay: bool) -> MadeAt:
     """The column that tells when a prediction was made. In a replay old matches are served as upcoming: the clock on
     the wall says nothing, the time of the features does."""
     return "feature_time" if replay else "predicted_at"
 
 
-def settle(predictions: Frame, results: Frame, matches: Frame, made_at: MadeAt = "predicted_at") -> Settled:
-    """Settle every prediction of a match that has a result.
-
-    Args:
-        predictions: rows of serving.prediction_log: id, match_id, market, model_version, role, variant, probabilities,
-            and the times.
-        results: match_id, home_score, away_score, known_at.
-        matches: match_id, match_date, kickoff.
-        made_at: see `time_column`.
-    """
-    known = results[["match_id", "home_score", "away_score", "known_at"]]
-    frame = predictions.merge(known, on="match_id", how="left")
-    frame = frame.merge(matches[["match_id", "match_date", "kickoff"]], on="match_id", how="left")
-    has_result = frame["known_at"].notna()
-    refusals = {
-        "market is not modelled": ~frame["market"].isin(list(MARKETS)),
-        "probabilities are not a distribution over the market": ~distributions(frame["market"], frame["probabilities"]),
-        "not made before the result was known": has_result & ~(frame[made_at] <= frame["known_at"]),
-    }
-    refused, usable = {}, pd.Series(True, index=frame.index)
-    for reason, wrong in refusals.items():
-        if count := int((usable & wrong).sum()):
-            refused[reason] = count
-        usable &= ~wrong
-    parts = [_scored(part, modelled_market(str(name))) for name, part in frame[usable & has_result].groupby("market")]
-    outcomes = pd.concat(parts, ignore_index=True) if parts else frame.iloc[:0].assign(outcome=0, id=0)
-    outcomes = _marked(outcomes, made_at).rename(columns={"id": "prediction_id", "known_at": "settled_at"})
-    return Settled(outcomes.reindex(columns=list(OUTCOME_COLUMNS)), refused, int((usable & ~has_result).sum()))
-
-
 def performance(outcomes: Frame, market: Frame, seed: int = 0) -> Frame:
-    """How good the predictions were that count: one row a market, model version and role.
+    """How good predictions were: one row a market, model version and role.
 
     A challenger's were seen by nobody, and are of fewer matches than the champion's: `shadow_evidence` compares the
     two on the same requests.
 
     Args:
-        outcomes: `Settled.outcomes`.
+        outcomes: as from `warehouse.outcomes.read_counting_outcomes`.
         market: table of `feature_tables.match_market`: margin-free probabilities before the close by match_id.
 
     Returns:
@@ -141,7 +75,7 @@ def performance(outcomes: Frame, market: Frame, seed: int = 0) -> Frame:
     """
     rows = [
         _judge(str(name), str(version), str(role), part, market, seed)
-        for (name, version, role), part in outcomes[outcomes["counts"].astype(bool)].groupby(GROUPED)
+        for (name, version, role), part in outcomes.groupby(GROUPED)
     ]
     return pd.DataFrame(rows, columns=list(REPORT_COLUMNS))
 
@@ -156,34 +90,13 @@ def distributions(markets: pd.Series, probabilities: pd.Series) -> pd.Series[boo
     return pd.Series(fits, index=markets.index, dtype=bool)
 
 
-def _scored(frame: Frame, market: ModelledMarket) -> Frame:
-    scores = frame[["home_score", "away_score"]].to_numpy(dtype=np.int64)
-    outcome = market.settle(scores[:, 0], scores[:, 1])
-    p = _matrix(frame)
-    return frame.assign(
-        outcome=outcome,
-        log_loss=log_loss(p, outcome),
-        rps=ranked_probability_score(p, outcome),
-        brier=brier(p, outcome),
-    )
-
-
-def _matrix(frame: Frame) -> Floats:
+def probability_matrix(frame: Frame) -> Floats:
+    """The column `probabilities` of rows of one market as (rows, selections)."""
     return np.array(frame["probabilities"].tolist(), dtype=np.float64)
 
 
-def _marked(frame: Frame, made_at: str) -> Frame:
-    """Mark the last prediction before the start; of two made at one moment the later in the log."""
-    date_only = pd.to_datetime(frame["match_date"]).dt.tz_localize("UTC") + DATE_ONLY_START
-    start = pd.to_datetime(frame["kickoff"], utc=True).fillna(date_only)
-    ordered = frame.assign(_early=frame[made_at] < start).sort_values([made_at, "id"], kind="stable")
-    early = ordered[ordered.pop("_early").astype(bool)]
-    last = early.drop_duplicates(["match_id", *GROUPED], keep="last").index
-    return ordered.assign(counts=ordered.index.isin(last)).sort_index()
-
-
 def _judge(name: str, version: str, role: str, outcomes: Frame, market: Frame, seed: int) -> dict[str, Any]:
-    p, happened = _matrix(outcomes), outcomes["outcome"].to_numpy(dtype=np.int64)
+    p, happened = probability_matrix(outcomes), outcomes["outcome"].to_numpy(dtype=np.int64)
     ece, (lo, hi) = expected_calibration_error(p, happened), simulated_ece_band(p, seed=seed)
     difference = _difference_from_market(outcomes, market, modelled_market(name), seed)
     return {

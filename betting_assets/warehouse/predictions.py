@@ -1,4 +1,4 @@
-"""The prediction log and what became of it, in schema `serving`."""
+"""What is read of the prediction log, serving.prediction_log; see outcomes.py for what became of it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from betting_assets.warehouse import tables
-from betting_assets.warehouse.bulk import UpsertCounts, read_frame, upsert
+from betting_assets.warehouse.bulk import read_frame
 
 MadeAt = Literal["predicted_at", "feature_time"]
 
@@ -42,19 +41,6 @@ def read_predictions(
         [market, model_version, most],
     )
     return _parsed(frame.iloc[::-1].reset_index(drop=True))
-
-
-def read_to_settle(url: str) -> pd.DataFrame:
-    """Every row of the log, challengers' too, without the features.
-
-    Returns:
-        id, predicted_at, match_id, market, variant, model_version, role, probabilities, feature_time.
-    """
-    return read_frame(
-        url,
-        """SELECT id, predicted_at, match_id, market, variant, model_version, role, probabilities, feature_time
-             FROM serving.prediction_log ORDER BY id""",
-    )
 
 
 def read_shadow_pairs(
@@ -149,12 +135,6 @@ def rewritten_since(url: str, table: str, ids: Sequence[int]) -> npt.NDArray[np.
         [[int(i) for i in ids]],
     )
     return frame.set_index("id")["rewritten"].reindex(list(ids), fill_value=False).to_numpy(np.bool_)
-
-
-def write_outcomes(url: str, outcomes: pd.DataFrame) -> UpsertCounts:
-    """Settled predictions (see performance.settle) into serving.prediction_outcome; the same again changes nothing."""
-    columns = [column.name for column in tables.prediction_outcome.columns if column.name in outcomes.columns]
-    return upsert(url, tables.prediction_outcome, outcomes[columns])
 
 
 def _parsed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from invented_models import VERSIONS, invented_bundle
 
@@ -35,6 +35,7 @@ def digest(folder: Path, content: Files) -> str:
     return code_digest(folder)
 
 
+@settings(deadline=None)  # it writes files
 @given(one=files, two=files)
 def test_digests_are_equal_exactly_where_paths_and_bytes_are(
     tmp_path_factory: pytest.TempPathFactory, one: Files, two: Files

@@ -300,14 +300,16 @@ def test_both_protocols_and_both_clients_give_the_same_answer(url: str, asking: 
 
 def test_what_is_asked_arrives_as_asked(url: str, fake: Fake, asking: Asking) -> None:
     staking = Staking(kelly_fraction=0.1 + 0.2, max_stake=0.01)
-    rows = [{"home_elo": 1500.1, "league": "E0", "form": None}, ScoreRow(features={"a": 1.0}, prices=[2.1, 3.3])]
+    moment = dt.datetime(2026, 3, 6, 15, 0, 0, 123457, tzinfo=dt.UTC)
+    named = ScoreRow(features={"a": 1.0}, prices=[2.1, 3.3], match_id="e0_a_b", feature_time=moment)
+    rows = [{"home_elo": 1500.1, "league": "E0", "form": None}, named]
     asking(url, lambda client: client.predict("1x2", ["e0_a_b", "e0_c_d"], staking, request_id="mine"), api_key="k")
     asking(url, lambda client: client.score("1x2", rows, staking))
     (by_id, headers, _), (scored, plain, _) = fake.seen
     assert by_id == {"market": "1x2", "match_ids": ["e0_a_b", "e0_c_d"], "staking": staking.model_dump()}
     assert scored == {
         "market": "1x2",
-        "rows": [{"features": rows[0], "prices": None}, {"features": {"a": 1.0}, "prices": [2.1, 3.3]}],
+        "rows": [ScoreRow(features=rows[0]).model_dump(mode="json"), named.model_dump(mode="json")],
         "staking": staking.model_dump(),
     }
     assert headers["x-request-id"] == "mine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from invented_models import free_port
 from stored_matches import DECIDED_AT, PRICED, PRICES, UNFIT, UNPRICED, feature_tables
 
 from bentos.match_odds.client import MatchOddsClient
-from bentos.match_odds.contract import Reason, Staking
+from bentos.match_odds.contract import Reason, ScoreRow, Staking
 from bentos.match_odds.deploying.runner import RunningBento
 from bentos.match_odds.model.champions import Champions
 from bentos.match_odds.model.scoring import model_row, score
@@ -147,3 +148,29 @@ def until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
     while not holds():
         assert time.monotonic() < end, "not within the time allowed"
         time.sleep(0.05)
+
+
+def test_explicit_features_of_a_named_match_are_logged_as_a_prediction_by_id_is(
+    stored_bento: RunningBento, store_url: str, champions: Champions
+) -> None:
+    strength, market = feature_tables()
+    table = strength.merge(market, on="match_id").set_index("match_id")
+    given = table.loc[PRICED, list(champions["1x2"].bundle.features)].to_dict()
+    moment = DECIDED_AT.to_pydatetime() + dt.timedelta(microseconds=7)
+    rows = [ScoreRow(features=given), ScoreRow(features=given, match_id="xx_named", feature_time=moment)]
+    rows.append(ScoreRow(features=given, match_id="xx_timeless"))
+    for name, url in (("http", stored_bento.url), ("grpc", f"grpc://127.0.0.1:{stored_bento.grpc_port}")):
+        with MatchOddsClient(url) as client:
+            answer = client.score("1x2", rows, request_id=f"named-{name}")
+            by_id = client.predict("1x2", [PRICED], request_id=f"by-id-{name}")
+        named, timeless = logged(store_url, f"named-{name}")
+        [same] = logged(store_url, f"by-id-{name}")
+        assert named[:7] == ("xx_named", *same[1:5], answer.predictions[1].probabilities, moment)
+        assert named[5] == by_id.predictions[0].probabilities
+        assert named[7] == same[7]
+        assert (timeless[0], timeless[6]) == ("xx_timeless", None)
+    with psycopg.connect(store_url) as connection:
+        query = (
+            "SELECT count(*) FROM serving.prediction_log WHERE request_id LIKE 'named-%' AND feature_read_at IS NULL"
+        )
+        assert connection.execute(query).fetchone() == (4,)

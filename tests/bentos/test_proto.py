@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,10 @@ features = st.dictionaries(
     min_size=1,
     max_size=6,
 )
-rows = st.builds(
-    ScoreRow,
-    features=features,
-    prices=st.none() | st.lists(st.floats(min_value=1.01, max_value=1000.0), min_size=1, max_size=3),
+prices = st.none() | st.lists(st.floats(min_value=1.01, max_value=1000.0), min_size=1, max_size=3)
+ids = st.from_regex(r"[a-z0-9_.-]{1,20}", fullmatch=True)
+rows = st.builds(ScoreRow, features=features, prices=prices) | st.builds(
+    ScoreRow, features=features, prices=prices, match_id=ids, feature_time=st.none() | times
 )
 
 
@@ -175,6 +176,24 @@ def test_a_request_with_features_is_what_json_would_have_asked(request: ScoreReq
 def test_a_request_to_watch_is_what_the_query_would_have_asked(request: WatchRequest) -> None:
     sent = messages.watch_message(request.market, request.match_ids, request.staking, request.heartbeat_seconds)
     assert messages.watch_request(on_the_wire(sent)) == request
+
+
+def test_a_time_without_a_match_is_refused_in_the_words_of_http() -> None:
+    sent = pb.ScoreRow(features={"home_elo": 1.0}, feature_time={"seconds": 1})
+    row = {"features": {"home_elo": 1.0}, "feature_time": "1970-01-01T00:00:01Z"}
+    with pytest.raises(BadRequest) as caught:
+        messages.score_request(pb.ScoreRequest(market="1x2", rows=[sent]))
+    with pytest.raises(ValidationError) as of_json:
+        ScoreRequest.model_validate_json(json.dumps({"market": "1x2", "rows": [row]}))
+    assert str(caught.value) == reason(of_json.value)
+    assert "feature_time goes with match_id" in str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [-(2**62), 2**62])
+def test_a_time_that_is_none_is_refused_and_no_accident(seconds: int) -> None:
+    row = pb.ScoreRow(features={"home_elo": 1.0}, match_id="x", feature_time={"seconds": seconds})
+    with pytest.raises(BadRequest, match="feature_time: is no time"):
+        messages.score_request(on_the_wire(pb.ScoreRequest(market="1x2", rows=[row])))
 
 
 def test_what_is_not_set_is_the_contracts_default() -> None:

@@ -8,6 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
+from dagster._core.test_utils import freeze_time
+
+from betting_assets.defs.cause_log import TRAINING_SET, as_metadata, trained_metadata
+from betting_assets.modelling.causes import CauseName, Finding
+from betting_assets.modelling.markets import MARKETS
 
 SUBJECT_TO_CRON = dt.datetime(2026, 1, 1, 0, 30, tzinfo=dt.UTC)
 
@@ -16,14 +21,18 @@ class StandIns:
     """A graph of stand-ins on an instance and a clock of its own.
 
     `failing` holds the checks that fail now, as (asset:name, partition); the partition is None where there is none.
+    `causes` holds the causes to retrain that hold now, as (market, cause), with what they are about.
+    `broken` holds the assets whose body raises.
     """
 
     def __init__(self, real: dg.Definitions) -> None:
         graph = real.resolve_asset_graph()
         checks = [graph.get_check_spec(key) for key in graph.asset_check_keys]
         self.failing: set[tuple[str, str | None]] = set()
-        self._watch = [spec for spec in checks if spec.additional_deps]
-        inside = [spec for spec in checks if not spec.additional_deps]
+        self.causes: dict[tuple[str, CauseName], str] = {}
+        self.broken: set[str] = set()
+        self._watch = [spec for spec in checks if spec.additional_deps or spec.automation_condition]
+        inside = [spec for spec in checks if spec not in self._watch]
         self._assets = [
             self._asset(spec, [check for check in inside if check.asset_key == spec.key])
             for spec in real.resolve_all_asset_specs()
@@ -48,9 +57,10 @@ class StandIns:
     def tick(self, hours: float = 0) -> dict[str, set[str] | None]:
         """Let `hours` and a minute pass, evaluate; what is requested: partitions by asset, None where it has none."""
         self._now += dt.timedelta(hours=hours, minutes=1)
-        result = dg.evaluate_automation_conditions(
-            self._definitions, self._instance, cursor=self._cursor, evaluation_time=self._now
-        )
+        with freeze_time(self._now):
+            result = dg.evaluate_automation_conditions(
+                self._definitions, self._instance, cursor=self._cursor, evaluation_time=self._now
+            )
         self._cursor = result.cursor
         asked = [one for one in result.results if one.true_subset.size]
         return {
@@ -59,6 +69,10 @@ class StandIns:
             else None
             for one in asked
         }
+
+    def forget(self) -> None:
+        """The daemon's cursor is lost."""
+        self._cursor = None
 
     def make(self, *assets: str, partition: str | None = None, watched_by: Iterable[str] = ()) -> bool:
         """Materialize assets together with the checks that are made beside them; whether the run went well.
@@ -100,19 +114,23 @@ class StandIns:
             self.make(*(asset for asset, p in asked.items() if p and partition in p), partition=partition)
 
     def _execute(self, selection: dg.AssetSelection, partition: str | None) -> bool:
-        return dg.materialize(
-            [*self._assets, *self._checks],
-            selection=selection,
-            instance=self._instance,
-            partition_key=partition,
-            raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        ).success
+        with freeze_time(self._now):
+            return dg.materialize(
+                [*self._assets, *self._checks],
+                selection=selection,
+                instance=self._instance,
+                partition_key=partition,
+                raise_on_error=False,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            ).success
 
     def _asset(self, spec: dg.AssetSpec, checks: list[dg.AssetCheckSpec]) -> dg.AssetsDefinition:
         @dg.multi_asset(name=spec.key.path[-1], specs=[spec], check_specs=checks)
         def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            yield dg.MaterializeResult(asset_key=spec.key)
+            if spec.key.to_user_string() in self.broken:
+                raise dg.Failure("it is broken")
+            metadata = self._trained(context.partition_key) if spec.key == TRAINING_SET else {}
+            yield dg.MaterializeResult(asset_key=spec.key, metadata=metadata)
             for check in checks:
                 partition = context.partition_key if check.partitions_def and context.has_partition_key else None
                 yield self._verdict(check, partition)
@@ -134,4 +152,27 @@ class StandIns:
     def _verdict(self, spec: dg.AssetCheckSpec, partition: str | None) -> dg.AssetCheckResult:
         failed = (spec.key.to_user_string(), partition) in self.failing
         severity = dg.AssetCheckSeverity.ERROR if spec.blocking else dg.AssetCheckSeverity.WARN
+        if spec.asset_key == TRAINING_SET:
+            return self._cause(CauseName(spec.name))
         return dg.AssetCheckResult(asset_key=spec.asset_key, check_name=spec.name, passed=not failed, severity=severity)
+
+    def _finding(self, market: str, cause: CauseName) -> Finding:
+        about = self.causes.get((market, cause))
+        return Finding(cause, about is not None, about or "", "as the test says")
+
+    def _cause(self, cause: CauseName) -> dg.AssetCheckResult:
+        found = {market: self._finding(market, cause) for market in MARKETS}
+        passed = not any(one.holds for one in found.values())
+        severity = dg.AssetCheckSeverity.WARN
+        return dg.AssetCheckResult(
+            asset_key=TRAINING_SET,
+            check_name=cause.value,
+            passed=passed,
+            severity=severity,
+            metadata=as_metadata(found),
+        )
+
+    def _trained(self, market: str) -> dict[str, Any]:
+        """The metadata of the real training set."""
+        findings = [self._finding(market, cause) for cause in CauseName]
+        return trained_metadata(self._now.timestamp(), findings, "as the test says")

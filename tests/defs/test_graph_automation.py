@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
@@ -11,15 +12,19 @@ from stand_ins import StandIns
 from worlds import nutshell, settings_for
 
 from betting_assets.definitions import build
+from betting_assets.defs.cause_log import TRAINING_SET
 from betting_assets.defs.partitions import register_partitions
 from betting_assets.defs.resources import Platform
+from betting_assets.modelling.causes import CauseName
 
 MARKETS = {"1x2", "over_under"}
 FEATURES = {"team_ratings", "team_form", "market_consensus", "match_features", "feature_definitions", "online_features"}
 FRESHNESS = {"online_features:match_strength_is_fresh", "online_features:match_market_is_fresh"}
-TRAINING = {"candidate_models", "model_evaluation", "champion_model"}
-DRIFT = "candidate_models:drift"
-SLOT = 6.0
+TRAINING = {"training_set", "candidate_models", "model_evaluation", "champion_model"}
+CHECKS = {f"training_set:{cause}" for cause in CauseName}
+NEW_RESULTS = "training_set:new_results"
+COOLDOWN = 6.0
+"""Hours, as in the settings."""
 HISTORY = ("XX|2021", "XX|2122")
 
 
@@ -38,9 +43,9 @@ def living(graph: StandIns) -> StandIns:
     """Everything made once and watched: champions are served, and the drift report has been looked at."""
     graph.make(*FEATURES)
     for market in MARKETS:
-        graph.make("training_set", *TRAINING, partition=market)
-    graph.make("match_odds_bento", "live_deployment", "drift_report")
-    graph.check("candidate_models", "drift")
+        graph.make(*TRAINING, partition=market)
+    graph.make("match_odds_bento", "live_deployment", "drift_report", "performance_report")
+    look(graph)
     assert not TRAINING & set(graph.tick())
     return graph
 
@@ -50,16 +55,36 @@ def ingest(graph: StandIns) -> None:
         graph.make("match_results", "bookmaker_odds", partition=partition)
 
 
-def drift_fails(graph: StandIns) -> None:
-    graph.failing.add((DRIFT, None))
-    graph.make("drift_report")
-    graph.check("candidate_models", "drift")
+def look(graph: StandIns) -> None:
+    for cause in CauseName:
+        graph.check("training_set", cause.value)
 
 
-def test_features_follow_history_and_the_first_training_does_not_wait_for_a_slot(graph: StandIns) -> None:
+def cause(graph: StandIns, name: CauseName, market: str = "1x2", about: str = "version 1") -> None:
+    """A cause comes to hold, and its check is run."""
+    graph.causes[market, name] = about
+    graph.check("training_set", name.value)
+
+
+def trained(asked: dict[str, set[str] | None]) -> set[str]:
+    """The markets whose training set was asked for."""
+    return asked.get("training_set") or set()
+
+
+def trained_by(request: dg.RunRequest) -> set[str]:
+    """The markets whose training set a run, or a backfill, would make."""
+    if (whole := request.asset_graph_subset) is not None:
+        found = [one.partition_key for one in whole.iterate_asset_partitions() if one.asset_key == TRAINING_SET]
+        return {str(market) for market in found}
+    return (
+        {request.partition_key} if request.partition_key and TRAINING_SET in (request.asset_selection or []) else set()
+    )
+
+
+def test_features_follow_history_and_the_first_training_waits_for_no_cause(graph: StandIns) -> None:
     story = graph.follow()
-    assert story[0] == FEATURES | FRESHNESS
-    assert story[1] == {"training_set", *TRAINING}
+    assert story[0] == FEATURES | FRESHNESS | {NEW_RESULTS}
+    assert story[1] == TRAINING
     assert story[2] == {"match_odds_bento", "live_deployment"}
 
 
@@ -77,39 +102,140 @@ def test_nothing_downstream_of_a_refused_table_is_made(graph: StandIns) -> None:
         graph.failing = {(check, None)}
         ingest(graph)
         assert graph.tick() == {}, check
-    assert not TRAINING & set(graph.tick(SLOT))
+    assert not TRAINING & set(graph.tick(COOLDOWN))
 
 
-def test_new_features_wait_for_the_slot_and_make_one_training(living: StandIns) -> None:
+def test_new_features_alone_make_no_training(living: StandIns) -> None:
+    """Each micro-batch of live results made one: a Feast join every few seconds."""
     ingest(living)
     asked = set().union(*living.follow())
-    assert asked >= FEATURES | {"training_set"}
+    assert asked >= FEATURES | {NEW_RESULTS}
     assert not asked & TRAINING
-    slot = living.tick(SLOT)
-    assert slot["candidate_models"] == MARKETS
-    living.do(slot)
-    living.follow()
-    assert not TRAINING & set(living.tick(SLOT))
+    assert not TRAINING & set(living.tick(COOLDOWN))
 
 
-def test_drift_checks_that_fail_again_and_again_make_one_training_a_slot(living: StandIns) -> None:
-    for _ in range(2):
-        drift_fails(living)
-        assert not TRAINING & set(living.tick())
-    slot = living.tick(SLOT)
-    assert slot["candidate_models"] == MARKETS
-    living.failing.clear()
-    living.do(slot)
-    living.follow()
-    assert not TRAINING & set(living.tick(SLOT))
-    drift_fails(living)
-    assert "candidate_models" in living.tick(SLOT)
+@pytest.mark.parametrize("name", list(CauseName))
+def test_a_cause_trains_the_market_that_has_it_in_one_run_and_no_other(living: StandIns, name: CauseName) -> None:
+    living.tick(COOLDOWN)
+    cause(living, name, "over_under")
+    asked = living.tick()
+    assert {asset: asked[asset] for asset in TRAINING} == {key: {"over_under"} for key in TRAINING}
+    living.do(asked)
+    assert not set().union(*living.follow()) & TRAINING
 
 
-def test_a_passed_drift_check_makes_no_training(living: StandIns) -> None:
+def test_a_passed_check_makes_no_training(living: StandIns) -> None:
+    living.tick(COOLDOWN)
     living.make("drift_report")
-    living.check("candidate_models", "drift")
-    assert not TRAINING & set(living.tick(SLOT))
+    look(living)
+    assert not TRAINING & set(living.tick())
+
+
+def test_causes_met_in_the_cooldown_wait_for_its_end_and_make_one_training(living: StandIns) -> None:
+    cause(living, CauseName.DRIFT)
+    assert not TRAINING & set(living.tick(1))
+    cause(living, CauseName.NEW_RESULTS)
+    assert not TRAINING & set(living.tick(COOLDOWN - 1.5))
+    asked = living.tick(0.5)
+    assert trained(asked) == {"1x2"}
+    living.do(asked)
+    living.causes.clear()
+    living.follow()
+    assert not TRAINING & set(living.tick(COOLDOWN))
+
+
+def test_a_cause_that_went_away_in_the_cooldown_makes_no_training(living: StandIns) -> None:
+    cause(living, CauseName.DRIFT)
+    living.tick()
+    living.causes.clear()
+    look(living)
+    assert not TRAINING & set(living.tick(COOLDOWN))
+
+
+def test_a_check_that_keeps_failing_about_one_champion_makes_one_training(living: StandIns) -> None:
+    """The challenger was refused, and the world stays as it is."""
+    living.tick(COOLDOWN)
+    cause(living, CauseName.DRIFT)
+    living.failing.add(("model_evaluation:calibrated", "1x2"))
+    living.do(living.tick())
+    living.follow()
+    for _ in range(3):
+        cause(living, CauseName.DRIFT)
+        assert not TRAINING & set(living.tick(COOLDOWN))
+    cause(living, CauseName.DRIFT, about="version 2")
+    assert trained(living.tick()) == {"1x2"}
+
+
+def test_a_training_that_broke_is_tried_again_after_an_hour_and_then_more_rarely(living: StandIns) -> None:
+    """It was tried every half minute, or never again."""
+    living.tick(COOLDOWN)
+    cause(living, CauseName.NEW_RESULTS)
+    living.broken.add("training_set")
+    hours = []
+    for hour in range(60):
+        asked = living.tick(59 / 60)
+        if trained(asked):
+            hours.append(hour)
+            living.do(asked)
+    gaps = [later - before for before, later in pairwise(hours)]
+    assert gaps == [6, 6, 6, 8, 16], "never within the cooldown, then 8 hours, 16, at most a day"
+    living.broken.clear()
+    while not trained(asked := living.tick(1)):
+        pass
+    living.do(asked)
+    living.causes.clear()
+    living.follow()
+    assert not TRAINING & set(living.tick(COOLDOWN))
+
+
+def test_a_candidate_that_broke_is_trained_again(living: StandIns) -> None:
+    """The training set was made, so its checks see no cause any more."""
+    living.tick(COOLDOWN)
+    cause(living, CauseName.NEW_RESULTS)
+    living.broken.add("candidate_models")
+    living.do(living.tick())
+    living.broken.clear()
+    living.causes.clear()
+    assert not TRAINING & set(living.tick())
+    look(living)
+    assert trained(living.tick(COOLDOWN)) == {"1x2"}
+
+
+def test_a_cause_survives_a_daemon_that_forgot_everything(living: StandIns) -> None:
+    cause(living, CauseName.DRIFT)
+    living.tick()
+    living.forget()
+    assert not TRAINING & set(living.tick())
+    assert trained(living.tick(COOLDOWN)) == {"1x2"}
+
+
+def test_refused_features_hold_a_training_back_and_the_cause_waits(living: StandIns) -> None:
+    living.tick(COOLDOWN)
+    living.failing = {("match_features:strength_expectations", None)}
+    living.make("match_features", "feature_definitions")
+    cause(living, CauseName.NEW_RESULTS)
+    assert not TRAINING & set(living.tick())
+    living.failing.clear()
+    living.make("match_features", "feature_definitions")
+    assert trained(living.tick()) == {"1x2"}
+
+
+def test_the_causes_are_looked_for_when_their_report_is_new_and_every_hour(living: StandIns) -> None:
+    living.tick(1)
+    living.tick()
+    living.make("drift_report")
+    assert set(living.tick()) & CHECKS == {"training_set:drift"}
+    look(living)
+    assert not set(living.tick()) & CHECKS
+    assert set(living.tick(1)) & CHECKS == CHECKS
+
+
+def test_a_micro_batch_that_looked_for_causes_itself_makes_no_second_look(living: StandIns) -> None:
+    living.tick(1)
+    living.tick()
+    reports = {"match_features", "performance_report", "drift_report"}
+    assert living.make(*reports, watched_by=CHECKS)
+    assert not set(living.tick()) & CHECKS
 
 
 @pytest.mark.parametrize("refused", sorted(MARKETS))
@@ -169,4 +295,31 @@ def test_the_automation_sensor_evaluates_the_real_definitions(tmp_path: Path) ->
         register_partitions(instance, platform.source)
         result = dg.evaluate_automation_conditions(definitions, instance, asset_selection=sensor.asset_selection)
         assert result.total_requested == 0
-        assert {one.key.to_user_string() for one in result.results} >= FEATURES | TRAINING | {"candidate_models:drift"}
+        assert {one.key.to_user_string() for one in result.results} >= FEATURES | TRAINING | CHECKS
+
+
+def test_the_condition_that_counts_minutes_is_evaluated_by_the_sensor_in_the_code_location(tmp_path: Path) -> None:
+    """The daemon does not know the class: it would pass the condition over in silence, and nothing be retrained."""
+    platform = Platform(settings_for("postgresql://nobody@127.0.0.1:1/none", tmp_path), nutshell())
+    definitions = build(platform)
+    sensor = definitions.resolve_sensor_def("automation")
+    assert not definitions.resolve_asset_graph().get(dg.AssetKey("training_set")).automation_condition.is_serializable
+    assert sensor.sensor_type.value == "AUTOMATION"
+    with dg.DagsterInstance.ephemeral() as instance:
+        for asset in ("match_features", "feature_definitions"):
+            instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+        for check in ("strength_expectations", "market_expectations"):
+            features = dg.AssetKey("match_features")
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(asset_key=features, check_name=check, passed=True, metadata={})
+            )
+        cursor = None
+        asked = []
+        for _ in range(2):
+            context = dg.build_sensor_context(
+                instance, cursor, repository_def=definitions.get_repository_def(), sensor_name="automation"
+            )
+            tick = sensor.evaluate_tick(context)
+            cursor = tick.cursor
+            asked.append(set().union(*(trained_by(one) for one in tick.run_requests or [])))
+        assert asked == [MARKETS, set()], "once, though nothing was made: the second tick knows of the first"

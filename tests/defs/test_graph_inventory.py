@@ -28,11 +28,14 @@ HEAVY = {
     "penaltyblog",
 }
 FLOW = {
+    "odds_ticks": set(),
+    "live_results": set(),
     "match_results": set(),
     "bookmaker_odds": set(),
-    "team_ratings": {"match_results", "bookmaker_odds"},
-    "team_form": {"match_results", "bookmaker_odds"},
-    "market_consensus": {"match_results", "bookmaker_odds"},
+    "live_history": {"odds_ticks", "live_results"},
+    "team_ratings": {"match_results", "bookmaker_odds", "live_history"},
+    "team_form": {"match_results", "bookmaker_odds", "live_history"},
+    "market_consensus": {"match_results", "bookmaker_odds", "live_history"},
     "match_features": {"team_ratings", "team_form", "market_consensus"},
     "feature_definitions": {"match_features"},
     "online_features": {"feature_definitions"},
@@ -43,8 +46,8 @@ FLOW = {
     "match_odds_bento": {"champion_model", "model_evaluation"},
     "live_deployment": {"match_odds_bento"},
     "prediction_log": set(),
-    "prediction_outcomes": {"prediction_log", "match_results", "live_deployment"},
-    "performance_report": {"prediction_outcomes"},
+    "prediction_outcomes": {"prediction_log", "match_results", "live_history", "live_deployment"},
+    "performance_report": {"prediction_outcomes", "match_features"},
     "drift_report": {"prediction_log", "live_deployment"},
 }
 

@@ -17,7 +17,7 @@ from betting_assets.warehouse.predictions import read_predictions
 
 pytestmark = pytest.mark.services
 
-DRIFT = "candidate_models:drift"
+DRIFT = "training_set:drift"
 
 
 def test_every_answer_of_the_service_stands_in_the_log_with_what_it_saw(asked: Answer, deployed_again: Step) -> None:
@@ -90,6 +90,6 @@ def test_drifted_features_fail_the_check_on_the_model(revealed: Step) -> None:
         )
     outcome = graph.run("monitor")
     assert outcome.success, "drift is a warning, it stops nothing"
-    assert "columns drifted" in outcome.failed_checks[DRIFT]
+    assert "columns of match_market drifted" in outcome.failed_checks[DRIFT]
     assert outcome.metadata["drift_report"]["1x2_passed"] is False
     assert (graph.platform.home / "reports" / "drift_1x2.html").is_file()

@@ -83,7 +83,9 @@ def test_the_first_challenger_that_passes_is_promoted(trained: Step) -> None:
 def test_a_challenger_equal_to_the_champion_is_refused_and_the_run_says_why(trained_again: Step) -> None:
     assert not trained_again.outcome.success
     assert list(trained_again.outcome.failed_checks) == ["model_evaluation:better_than_champion"]
-    assert "not shown to be better" in trained_again.outcome.failed_checks["model_evaluation:better_than_champion"]
+    reason = trained_again.outcome.failed_checks["model_evaluation:better_than_champion"]
+    assert reason.startswith("not shown to be better")
+    assert reason.endswith("no refresh: no match that the champion did not see")
     assert "champion_model" not in trained_again.outcome.metadata
     assert trained_again.champion == "match_odds_1x2/1"
 

@@ -17,11 +17,13 @@ from betting_assets.modelling.gate import (
     GATE_CHECKS,
     NOT_WORSE_IN_SHADOW,
     POINT_IN_TIME,
+    REFRESH_MARGIN,
     GateCheck,
     aligned,
     gate,
     promoted,
 )
+from betting_assets.modelling.recipe import Refresh
 from betting_assets.modelling.shadow_evidence import ShadowEvidence
 
 Floats = npt.NDArray[np.float64]
@@ -58,8 +60,9 @@ def checks(
     champion: pd.DataFrame | None,
     name: str = NAME,
     shadow: ShadowEvidence | None = None,
+    refresh: Refresh | None = None,
 ) -> dict[str, GateCheck]:
-    found = gate(forecasts, score(forecasts), name, champion, shadow)
+    found = gate(forecasts, score(forecasts), name, champion, shadow, refresh)
     assert [check.name for check in found] == list(GATE_CHECKS) == [POINT_IN_TIME, CALIBRATED, BETTER, LIVE]
     assert not [check for check in found if "\n" in check.reason]
     return {check.name: check for check in found}
@@ -169,3 +172,64 @@ def test_forecasts_are_aligned_by_match_and_not_by_row(judged: Forecasts, truth:
     assert np.array_equal(found[there], truth[there])
     assert np.isnan(found[~there]).all()
     assert (~there).sum() == 5
+
+
+NEWER = Refresh(True, "the champion's recipe with 12 more matches")
+
+
+def better_by(forecasts: Forecasts, nats: float) -> Floats:
+    """Forecasts whose log-loss is better than the challenger's by `nats` on every match."""
+    p, happened = forecasts.probabilities[NAME].copy(), forecasts.dataset.outcomes[:, None]
+    given = np.take_along_axis(p, happened, axis=1)
+    p *= (1 - given * np.exp(nats)) / (1 - given)
+    np.put_along_axis(p, happened, given * np.exp(nats), axis=1)
+    return p
+
+
+def test_a_refresh_that_ties_is_promoted_and_does_not_claim_to_be_better(judged: Forecasts, truth: Floats) -> None:
+    found = checks(judged, champion_of(judged, truth), refresh=NEWER)
+    assert promoted(list(found.values()))
+    assert found[BETTER].reason.startswith(
+        "refresh: the champion's recipe with 12 more matches, not claimed to be better"
+    )
+
+
+@pytest.mark.parametrize(("nats", "passes"), [(0.9, True), (1.1, False)])
+def test_a_refresh_may_lose_no_more_than_the_margin(judged: Forecasts, nats: float, passes: bool) -> None:
+    """Within it although it is worse on every single match: what is asked is how much, not whether."""
+    champion = champion_of(judged, better_by(judged, nats * REFRESH_MARGIN))
+    check = checks(judged, champion, refresh=NEWER)[BETTER]
+    assert check.passed is passes
+    assert passes or check.reason.startswith("refresh refused, it may be worse")
+
+
+def test_a_refresh_that_cannot_be_told_to_be_as_good_is_refused(judged: Forecasts, truth: Floats) -> None:
+    """Its mean is within the margin, its interval is not."""
+    noisy = challenged(judged, blur(truth, 0.03, seed=1))
+    check = checks(noisy, champion_of(judged, blur(truth, 0.03, seed=2)), refresh=NEWER)[BETTER]
+    assert not check.passed
+    assert "may be worse" in check.reason
+
+
+def test_what_is_no_refresh_must_be_better_and_the_reason_says_why(judged: Forecasts, truth: Floats) -> None:
+    refused = checks(judged, champion_of(judged, truth), refresh=Refresh(False, "another recipe (a against b)"))[BETTER]
+    assert not refused.passed
+    assert refused.reason.endswith("no refresh: another recipe (a against b)")
+    better = checks(judged, champion_of(judged, blur(truth, 0.5)), refresh=Refresh(False, "another recipe"))[BETTER]
+    assert better.passed
+
+
+def test_a_refresh_that_is_worse_on_the_newest_matches_is_refused(judged: Forecasts, truth: Floats) -> None:
+    champion = champion_of(judged, truth)
+    worse = Refresh(True, NEWER.told, Interval(0.02, 0.01, 0.03, 150))
+    check = checks(judged, champion, refresh=worse)[BETTER]
+    assert not check.passed
+    assert "worse on the newest matches" in check.reason
+    undecided = Refresh(True, NEWER.told, Interval(0.02, -0.01, 0.05, 150))
+    assert checks(judged, champion, refresh=undecided)[BETTER].passed
+
+
+def test_a_refresh_must_pass_everything_else_too(judged: Forecasts, truth: Floats) -> None:
+    found = checks(judged, champion_of(judged, truth), shadow=beside(Interval(0.03, 0.01, 0.05, 500)), refresh=NEWER)
+    assert found[BETTER].passed
+    assert not promoted(list(found.values()))

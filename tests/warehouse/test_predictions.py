@@ -8,16 +8,8 @@ import pandas as pd
 import pytest
 from planted_log import FIRST_DAY, Said, at, plant, plant_match
 
-from betting_assets.modelling.performance import DATE_ONLY_START, settle
-from betting_assets.warehouse.bulk import read_frame
-from betting_assets.warehouse.history import read_matches, read_results
-from betting_assets.warehouse.predictions import (
-    read_predictions,
-    read_shadow_pairs,
-    read_to_settle,
-    sample_online_reads,
-    write_outcomes,
-)
+from betting_assets.modelling.performance import DATE_ONLY_START
+from betting_assets.warehouse.predictions import read_predictions, read_shadow_pairs, sample_online_reads
 
 pytestmark = pytest.mark.services
 M = "xx_1"
@@ -53,22 +45,6 @@ def test_skew_is_looked_for_in_answers_only(database: str) -> None:
     plant(database, [shown, Said(M, "v2", now, role="challenger", features='{"a": 1}')])
     assert len(read_predictions(database)) == 1
     assert sample_online_reads(database)["id"].tolist() == read_predictions(database)["id"].tolist()
-
-
-def test_both_roles_are_settled_and_each_counts_for_itself(database: str) -> None:
-    plant_match(database, M)
-    early, late = Said(M, "v1", at(9), request="a"), Said(M, "v1", at(10), request="b")
-    plant(database, [early, early.by_challenger("v1"), late, early.by_challenger("v2", 0.2, 0.3, 0.5)])
-    settled = settle(read_to_settle(database), read_results(database), read_matches(database))
-    counting = settled.outcomes[settled.outcomes["counts"]]
-    assert sorted(zip(counting["model_version"], counting["role"], strict=True)) == [
-        ("v1", "challenger"),
-        ("v1", "champion"),
-        ("v2", "challenger"),
-    ]
-    assert write_outcomes(database, settled.outcomes).inserted == 4
-    assert write_outcomes(database, settled.outcomes).changed == 0
-    assert len(read_frame(database, "SELECT * FROM serving.prediction_outcome")) == 4
 
 
 def test_a_pair_is_of_one_request(database: str) -> None:

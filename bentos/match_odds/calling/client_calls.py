@@ -79,9 +79,7 @@ def predict(market: str, match_ids: Sequence[str], staking: Staking | None) -> C
 
 
 def score(market: str, rows: Rows, staking: Staking | None) -> Call[Answer]:
-    given = [
-        row if isinstance(row, ScoreRow) else ScoreRow.model_construct(features=dict(row), prices=None) for row in rows
-    ]
+    given = [row if isinstance(row, ScoreRow) else ScoreRow.model_construct(features=dict(row)) for row in rows]
     return Call(
         path="/v1/score",
         method="Score",
@@ -90,7 +88,7 @@ def score(market: str, rows: Rows, staking: Staking | None) -> Call[Answer]:
         message=lambda: messages.score_message(market, given, staking),
         body={
             "market": market,
-            "rows": [{"features": row.features, "prices": row.prices} for row in given],
+            "rows": [_row(row) for row in given],
             **_staking(staking),
         },
     )
@@ -115,6 +113,16 @@ def watch(market: str, match_ids: Sequence[str], staking: Staking | None, heartb
 
 def models() -> Call[Models]:
     return Call(path="/v1/models", method="Models", reply=Models, read=messages.models, message=pb.ModelsRequest)
+
+
+def _row(row: ScoreRow) -> dict[str, object]:
+    time = row.feature_time
+    return {
+        "features": row.features,
+        "prices": row.prices,
+        "match_id": row.match_id,
+        "feature_time": None if time is None else time.isoformat().replace("+00:00", "Z"),
+    }
 
 
 def _staking(staking: Staking | None) -> dict[str, object]:

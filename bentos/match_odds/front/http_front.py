@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ValidationError
 
+from bentos.match_odds.board.routes import is_page, send_data, send_events, send_page
 from bentos.match_odds.contract import PredictRequest, ScoreRequest, WatchEvent, WatchRequest, reason
 from bentos.match_odds.errors import BadRequest, NotFound, ServingError, Unauthenticated
 from bentos.match_odds.front.http_messages import (
@@ -25,6 +26,7 @@ from bentos.match_odds.front.openapi import document
 from bentos.match_odds.front.request_ids import request_id as make_request_id
 from bentos.match_odds.front.request_log import note_slow
 from bentos.match_odds.observing.logs import current_request_id
+from bentos.match_odds.observing.metrics import STREAMS
 from bentos.match_odds.observing.tracing import request_span
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ PROTOCOL = "http"
 PROBES = ("/livez", "/readyz", "/healthz")
 PAGES = ("/", "/docs.json", "/metrics")
 PAGE_FILES = "/static_content/"
+METHODS = {f"/v1/{name}": name for name in ("predict", "score", "watch", "models")} | {"/board/events": "board"}
+"""Names in the metrics; everything else is a page."""
+
 CLIENT_GONE = 499
 """nginx's code for a request whose client did not wait for the answer; nobody sees it but the metrics."""
 
@@ -83,6 +88,8 @@ class Front:
             "/v1/watch": ("GET", self._watch),
             "/v1/models": ("GET", self._models),
             "/docs.json": ("GET", self._openapi),
+            "/board/data": ("GET", lambda exchange: send_data(worker.board, exchange)),
+            "/board/events": ("GET", lambda exchange: send_events(worker.board, exchange)),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +103,7 @@ class Front:
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, path = time.perf_counter(), scope["path"]
         exchange = Exchange(scope, receive, send, make_request_id(header(scope, b"x-request-id")))
-        method = path.removeprefix("/v1/") if path.startswith("/v1/") and path in self._routes else "page"
+        method = METHODS.get(path, "page")
         current_request_id.set(exchange.request_id)  # of this request's own task
         try:
             with request_span(PROTOCOL, method, header(scope, b"traceparent")):
@@ -104,7 +111,7 @@ class Front:
         finally:
             seconds = time.perf_counter() - began
             self._worker.metrics.request(PROTOCOL, method, str(exchange.status), seconds)
-            if method != "watch":
+            if method not in STREAMS:
                 note_slow(PROTOCOL, method, seconds)
 
     async def _guarded(self, exchange: Exchange) -> None:
@@ -125,6 +132,11 @@ class Front:
 
     async def _handle(self, exchange: Exchange) -> None:
         path, verb = exchange.scope["path"], exchange.scope["method"]
+        if is_page(path):
+            if verb != "GET":
+                raise MethodNotAllowed(f"{path} takes GET")
+            await send_page(exchange)
+            return
         keys = self._worker.api_keys
         if keys is not None and keys.allows(header(exchange.scope, b"authorization")) is None:
             raise Unauthenticated("send the header `Authorization: Bearer <API key>`")

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from bentos.match_odds.board.contract import BoardData
 from bentos.match_odds.contract import (
     LONGEST_HEARTBEAT,
     MAX_BODY,
@@ -26,7 +27,7 @@ from bentos.match_odds.contract import (
 
 REFERENCE = "#/components/schemas/{model}"
 
-MESSAGES = (PredictRequest, ScoreRequest, WatchRequest, Staking, Answer, WatchEvent, Models, Health, Error)
+MESSAGES = (PredictRequest, ScoreRequest, WatchRequest, Staking, Answer, WatchEvent, Models, Health, BoardData, Error)
 
 REFUSALS = {
     400: "The request breaks its schema or its rules; one line says which row and which feature.",
@@ -63,6 +64,21 @@ def page(bento: str) -> dict[str, Any]:
             "/v1/watch": {"get": _watch()},
             "/v1/models": {
                 "get": {"summary": "What is served.", "responses": _responses(_reference(Models), 401)},
+            },
+            "/board": {
+                "get": {"summary": "The live page.", "responses": _content("text/html", "The page."), "security": []}
+            },
+            "/board/data": {
+                "get": {
+                    "summary": "What the live page shows: the newest prediction of every market of matches not over.",
+                    "responses": _responses(_reference(BoardData), 401, 503),
+                }
+            },
+            "/board/events": {
+                "get": {
+                    "summary": "Server-sent events: `board` with all of a BoardData, then each `change` of it.",
+                    "responses": _content("text/event-stream", "The stream.") | _refusals(401, 503),
+                }
             },
             "/livez": {"get": {"summary": "The process answers.", "responses": _plain("Alive.")}},
             "/readyz": {"get": {"summary": "May this process be asked?", "responses": _health()}},
@@ -133,7 +149,11 @@ def _health() -> dict[str, Any]:
 
 
 def _plain(text: str) -> dict[str, Any]:
-    return {"200": {"description": text, "content": {"text/plain": {"schema": {"type": "string"}}}}}
+    return _content("text/plain", text)
+
+
+def _content(kind: str, text: str) -> dict[str, Any]:
+    return {"200": {"description": text, "content": {kind: {"schema": {"type": "string"}}}}}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bentos.match_odds.features.feature_cache import StoreState
     from bentos.match_odds.model.served import Served
 
-STREAMS = frozenset({"watch"})
+STREAMS = frozenset({"watch", "board"})
 """Methods that last as long as their client likes: they are counted, but say nothing about latency."""
 
 PROTOCOLS = ("http", "grpc")

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(bentos/match_odds/proto/match_odds.proto\x12\nbetting.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"_\n\x07Staking\x12\x1b\n\x0ekelly_fraction\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tmax_stake\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_kelly_fractionB\x0c\n\n_max_stake\"Y\n\x0ePredictRequest\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x11\n\tmatch_ids\x18\x02 \x03(\t\x12$\n\x07staking\x18\x03 \x01(\x0b\x32\x13.betting.v1.Staking\"E\n\x08ScoreRow\x12)\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06prices\x18\x02 \x03(\x01\"h\n\x0cScoreRequest\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\"\n\x04rows\x18\x02 \x03(\x0b\x32\x14.betting.v1.ScoreRow\x12$\n\x07staking\x18\x03 \x01(\x0b\x32\x13.betting.v1.Staking\"\x8d\x01\n\x0cWatchRequest\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x11\n\tmatch_ids\x18\x02 \x03(\t\x12$\n\x07staking\x18\x03 \x01(\x0b\x32\x13.betting.v1.Staking\x12\x1e\n\x11heartbeat_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x14\n\x12_heartbeat_seconds\"\x0f\n\rModelsRequest\":\n\x08Withheld\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x0e\n\x06\x66ields\x18\x03 \x03(\t\"\x8b\x04\n\nPrediction\x12\x15\n\x08match_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07variant\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x15\n\rprobabilities\x18\x03 \x03(\x01\x12\x11\n\tfair_odds\x18\x04 \x03(\x01\x12\x1c\n\x14market_probabilities\x18\x05 \x03(\x01\x12\x13\n\x0b\x62\x65st_prices\x18\x06 \x03(\x01\x12\r\n\x05\x65\x64ges\x18\x07 \x03(\x01\x12\x0e\n\x06stakes\x18\x08 \x03(\x01\x12\x30\n\x0c\x66\x65\x61ture_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x13\x66\x65\x61ture_age_seconds\x18\n \x01(\x01H\x02\x88\x01\x01\x12=\n\x0c\x66\x65\x61ture_ages\x18\x0b \x03(\x0b\x32\'.betting.v1.Prediction.FeatureAgesEntry\x12\x1e\n\x11\x63\x61\x63he_age_seconds\x18\x0c \x01(\x01H\x03\x88\x01\x01\x12&\n\x08withheld\x18\r \x01(\x0b\x32\x14.betting.v1.Withheld\x1a\x32\n\x10\x46\x65\x61tureAgesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0b\n\t_match_idB\n\n\x08_variantB\x16\n\x14_feature_age_secondsB\x14\n\x12_cache_age_seconds\"\xa5\x01\n\x06\x41nswer\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x12\n\nselections\x18\x02 \x03(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\r\n\x05\x62\x65nto\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12+\n\x0bpredictions\x18\x06 \x03(\x0b\x32\x16.betting.v1.Prediction\x12\x10\n\x08\x64\x65graded\x18\x07 \x03(\t\"]\n\nWatchEvent\x12+\n\x07sent_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x12.betting.v1.Answer\"\xdb\x01\n\tModelCard\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x12\n\nselections\x18\x03 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x03(\t\x12\x10\n\x08nullable\x18\x05 \x03(\t\x12\x15\n\rmargin_method\x18\x06 \x01(\t\x12\x11\n\tdata_hash\x18\x07 \x01(\t\x12.\n\ntrained_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rtraining_rows\x18\t \x01(\x03\">\n\x06Models\x12\r\n\x05\x62\x65nto\x18\x01 \x01(\t\x12%\n\x06models\x18\x02 \x03(\x0b\x32\x15.betting.v1.ModelCard2\xf3\x01\n\tMatchOdds\x12\x39\n\x07Predict\x12\x1a.betting.v1.PredictRequest\x1a\x12.betting.v1.Answer\x12\x35\n\x05Score\x12\x18.betting.v1.ScoreRequest\x1a\x12.betting.v1.Answer\x12;\n\x05Watch\x12\x18.betting.v1.WatchRequest\x1a\x16.betting.v1.WatchEvent0\x01\x12\x37\n\x06Models\x12\x19.betting.v1.ModelsRequest\x1a\x12.betting.v1.Modelsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(bentos/match_odds/proto/match_odds.proto\x12\nbetting.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"_\n\x07Staking\x12\x1b\n\x0ekelly_fraction\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tmax_stake\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_kelly_fractionB\x0c\n\n_max_stake\"Y\n\x0ePredictRequest\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x11\n\tmatch_ids\x18\x02 \x03(\t\x12$\n\x07staking\x18\x03 \x01(\x0b\x32\x13.betting.v1.Staking\"\x9b\x01\n\x08ScoreRow\x12)\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0e\n\x06prices\x18\x02 \x03(\x01\x12\x15\n\x08match_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x30\n\x0c\x66\x65\x61ture_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0b\n\t_match_id\"h\n\x0cScoreRequest\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\"\n\x04rows\x18\x02 \x03(\x0b\x32\x14.betting.v1.ScoreRow\x12$\n\x07staking\x18\x03 \x01(\x0b\x32\x13.betting.v1.Staking\"\x8d\x01\n\x0cWatchRequest\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x11\n\tmatch_ids\x18\x02 \x03(\t\x12$\n\x07staking\x18\x03 \x01(\x0b\x32\x13.betting.v1.Staking\x12\x1e\n\x11heartbeat_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x14\n\x12_heartbeat_seconds\"\x0f\n\rModelsRequest\":\n\x08Withheld\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x0e\n\x06\x66ields\x18\x03 \x03(\t\"\x8b\x04\n\nPrediction\x12\x15\n\x08match_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07variant\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x15\n\rprobabilities\x18\x03 \x03(\x01\x12\x11\n\tfair_odds\x18\x04 \x03(\x01\x12\x1c\n\x14market_probabilities\x18\x05 \x03(\x01\x12\x13\n\x0b\x62\x65st_prices\x18\x06 \x03(\x01\x12\r\n\x05\x65\x64ges\x18\x07 \x03(\x01\x12\x0e\n\x06stakes\x18\x08 \x03(\x01\x12\x30\n\x0c\x66\x65\x61ture_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x13\x66\x65\x61ture_age_seconds\x18\n \x01(\x01H\x02\x88\x01\x01\x12=\n\x0c\x66\x65\x61ture_ages\x18\x0b \x03(\x0b\x32\'.betting.v1.Prediction.FeatureAgesEntry\x12\x1e\n\x11\x63\x61\x63he_age_seconds\x18\x0c \x01(\x01H\x03\x88\x01\x01\x12&\n\x08withheld\x18\r \x01(\x0b\x32\x14.betting.v1.Withheld\x1a\x32\n\x10\x46\x65\x61tureAgesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0b\n\t_match_idB\n\n\x08_variantB\x16\n\x14_feature_age_secondsB\x14\n\x12_cache_age_seconds\"\xa5\x01\n\x06\x41nswer\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x12\n\nselections\x18\x02 \x03(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\r\n\x05\x62\x65nto\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12+\n\x0bpredictions\x18\x06 \x03(\x0b\x32\x16.betting.v1.Prediction\x12\x10\n\x08\x64\x65graded\x18\x07 \x03(\t\"]\n\nWatchEvent\x12+\n\x07sent_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x12.betting.v1.Answer\"\xdb\x01\n\tModelCard\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x12\n\nselections\x18\x03 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x03(\t\x12\x10\n\x08nullable\x18\x05 \x03(\t\x12\x15\n\rmargin_method\x18\x06 \x01(\t\x12\x11\n\tdata_hash\x18\x07 \x01(\t\x12.\n\ntrained_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rtraining_rows\x18\t \x01(\x03\">\n\x06Models\x12\r\n\x05\x62\x65nto\x18\x01 \x01(\t\x12%\n\x06models\x18\x02 \x03(\x0b\x32\x15.betting.v1.ModelCard2\xf3\x01\n\tMatchOdds\x12\x39\n\x07Predict\x12\x1a.betting.v1.PredictRequest\x1a\x12.betting.v1.Answer\x12\x35\n\x05Score\x12\x18.betting.v1.ScoreRequest\x1a\x12.betting.v1.Answer\x12;\n\x05Watch\x12\x18.betting.v1.WatchRequest\x1a\x16.betting.v1.WatchEvent0\x01\x12\x37\n\x06Models\x12\x19.betting.v1.ModelsRequest\x1a\x12.betting.v1.Modelsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,28 +39,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STAKING']._serialized_end=214
   _globals['_PREDICTREQUEST']._serialized_start=216
   _globals['_PREDICTREQUEST']._serialized_end=305
-  _globals['_SCOREROW']._serialized_start=307
-  _globals['_SCOREROW']._serialized_end=376
-  _globals['_SCOREREQUEST']._serialized_start=378
-  _globals['_SCOREREQUEST']._serialized_end=482
-  _globals['_WATCHREQUEST']._serialized_start=485
-  _globals['_WATCHREQUEST']._serialized_end=626
-  _globals['_MODELSREQUEST']._serialized_start=628
-  _globals['_MODELSREQUEST']._serialized_end=643
-  _globals['_WITHHELD']._serialized_start=645
-  _globals['_WITHHELD']._serialized_end=703
-  _globals['_PREDICTION']._serialized_start=706
-  _globals['_PREDICTION']._serialized_end=1229
-  _globals['_PREDICTION_FEATUREAGESENTRY']._serialized_start=1108
-  _globals['_PREDICTION_FEATUREAGESENTRY']._serialized_end=1158
-  _globals['_ANSWER']._serialized_start=1232
-  _globals['_ANSWER']._serialized_end=1397
-  _globals['_WATCHEVENT']._serialized_start=1399
-  _globals['_WATCHEVENT']._serialized_end=1492
-  _globals['_MODELCARD']._serialized_start=1495
-  _globals['_MODELCARD']._serialized_end=1714
-  _globals['_MODELS']._serialized_start=1716
-  _globals['_MODELS']._serialized_end=1778
-  _globals['_MATCHODDS']._serialized_start=1781
-  _globals['_MATCHODDS']._serialized_end=2024
+  _globals['_SCOREROW']._serialized_start=308
+  _globals['_SCOREROW']._serialized_end=463
+  _globals['_SCOREREQUEST']._serialized_start=465
+  _globals['_SCOREREQUEST']._serialized_end=569
+  _globals['_WATCHREQUEST']._serialized_start=572
+  _globals['_WATCHREQUEST']._serialized_end=713
+  _globals['_MODELSREQUEST']._serialized_start=715
+  _globals['_MODELSREQUEST']._serialized_end=730
+  _globals['_WITHHELD']._serialized_start=732
+  _globals['_WITHHELD']._serialized_end=790
+  _globals['_PREDICTION']._serialized_start=793
+  _globals['_PREDICTION']._serialized_end=1316
+  _globals['_PREDICTION_FEATUREAGESENTRY']._serialized_start=1195
+  _globals['_PREDICTION_FEATUREAGESENTRY']._serialized_end=1245
+  _globals['_ANSWER']._serialized_start=1319
+  _globals['_ANSWER']._serialized_end=1484
+  _globals['_WATCHEVENT']._serialized_start=1486
+  _globals['_WATCHEVENT']._serialized_end=1579
+  _globals['_MODELCARD']._serialized_start=1582
+  _globals['_MODELCARD']._serialized_end=1801
+  _globals['_MODELS']._serialized_start=1803
+  _globals['_MODELS']._serialized_end=1865
+  _globals['_MATCHODDS']._serialized_start=1868
+  _globals['_MATCHODDS']._serialized_end=2111
 # @@protoc_insertion_point(module_scope)

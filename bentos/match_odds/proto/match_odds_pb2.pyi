@@ -29,12 +29,16 @@ class PredictRequest(_message.Message):
     def __init__(self, market: _Optional[str] = ..., match_ids: _Optional[_Iterable[str]] = ..., staking: _Optional[_Union[Staking, _Mapping]] = ...) -> None: ...
 
 class ScoreRow(_message.Message):
-    __slots__ = ("features", "prices")
+    __slots__ = ("features", "prices", "match_id", "feature_time")
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     PRICES_FIELD_NUMBER: _ClassVar[int]
+    MATCH_ID_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_TIME_FIELD_NUMBER: _ClassVar[int]
     features: _struct_pb2.Struct
     prices: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, features: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., prices: _Optional[_Iterable[float]] = ...) -> None: ...
+    match_id: str
+    feature_time: _timestamp_pb2.Timestamp
+    def __init__(self, features: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., prices: _Optional[_Iterable[float]] = ..., match_id: _Optional[str] = ..., feature_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
     __slots__ = ("market", "rows", "staking")

@@ -79,7 +79,19 @@ def _staking(message: pb.PredictRequest | pb.ScoreRequest | pb.WatchRequest) -> 
 def _row(message: pb.ScoreRow) -> dict[str, object]:
     """No prices are None: a list of protobuf cannot be absent."""
     features = {name: _feature(value) for name, value in message.features.fields.items()}
-    return {"features": features, "prices": list(message.prices) or None}
+    return {
+        "features": features,
+        "prices": list(message.prices) or None,
+        "match_id": message.match_id if message.HasField("match_id") else None,
+        "feature_time": _given_time(message.feature_time) if message.HasField("feature_time") else None,
+    }
+
+
+def _given_time(stamp: Timestamp) -> dt.datetime:
+    try:
+        return _time(stamp)
+    except OverflowError as error:
+        raise BadRequest("feature_time: is no time between the years 1 and 9999") from error
 
 
 def _feature(value: object) -> object:
@@ -122,7 +134,13 @@ def _row_message(row: ScoreRow) -> pb.ScoreRow:
     features = Struct()
     for name, value in row.features.items():
         _set_feature(features, name, value)
-    return pb.ScoreRow(features=features, prices=row.prices)
+    time = row.feature_time
+    return pb.ScoreRow(
+        features=features,
+        prices=row.prices,
+        match_id=row.match_id,
+        feature_time=None if time is None else _timestamp(time),
+    )
 
 
 def _set_feature(features: Struct, name: str, value: Value) -> None:

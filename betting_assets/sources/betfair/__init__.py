@@ -1,0 +1,1 @@
+"""Recordings of the Betfair exchange stream."""

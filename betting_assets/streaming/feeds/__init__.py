@@ -1,0 +1,1 @@
+"""Feeds: what puts odds and results on the topics."""

@@ -1,0 +1,1 @@
+"""From ticks to predictions: state, guard, features, the question to the Bento, the messages, the checkpoint."""

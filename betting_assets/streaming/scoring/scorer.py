@@ -1,0 +1,130 @@
+"""`betting stream score`: keeps scoring, whatever goes away and comes back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+import psycopg
+from kafka.errors import KafkaError
+
+from betting_assets.settings import Settings
+from betting_assets.streaming.kafka import BrokerError, servers
+from betting_assets.streaming.landing.troubles import Kind, Troubles
+from betting_assets.streaming.ownership import Heartbeat, Ownership, OwnershipLostError
+from betting_assets.streaming.positions import SCORER, FencedError
+from betting_assets.streaming.scoring.asking import open_asker
+from betting_assets.streaming.scoring.feed import Feed
+from betting_assets.streaming.scoring.keeper import Keeper
+from betting_assets.streaming.scoring.session import ChangedError, Session, Tally
+from betting_assets.streaming.scoring.strength import Strengths, strength_reader
+from betting_assets.warehouse.database import DatabaseError, connect, without_password
+
+VIEW = "match_market"
+PATIENCE_SECONDS = 60.0
+
+AWAY = ("08", "57P", "53300", "25P03")
+"""SQLSTATEs of a server that is going, coming, full of connections, or has ended an idle session. All others are
+refusals."""
+
+
+class ScoringError(RuntimeError):
+    """Scoring cannot go on; one line: what, where, how to mend it. Nothing is lost: Kafka has it."""
+
+
+class Scorer:
+    """Scores the ticks of the settings' topic until it is told to stop.
+
+    What is away is waited for. A database that refuses (full disk, read-only, no such table) is tried for `patience`
+    seconds.
+
+    Args:
+        url: the database.
+        tell: takes lines for people.
+        worker: see Ownership.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        url: str,
+        tell: Callable[[str], None],
+        worker: str | None = None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._settings, self._url, self._worker, self._patience = settings, url, worker, patience
+        self._troubles = Troubles(lambda line: tell("scoring again" if line == "landing again" else line))
+        self.tally = Tally(self._met, self._works)
+
+    def run(self, stop: threading.Event) -> None:
+        """Score until `stop` is set; what is in hand is then finished, written down and everything given up.
+
+        Raises:
+            ScoringError: the database kept refusing.
+            NotAppliedError: the feature store has no definitions.
+            LogError: the broker's log is another one, or lacks messages.
+        """
+        while not stop.is_set():
+            try:
+                with Ownership(self._url, SCORER, self._worker) as ownership:
+                    self._with(ownership, stop)
+            except (OwnershipLostError, DatabaseError, psycopg.Error) as error:
+                self._database_failed(error)
+                stop.wait(self._troubles.pause())
+
+    def _with(self, ownership: Ownership, stop: threading.Event) -> None:
+        """Sessions, one after the other, under one ownership; a broker that is away does not end it."""
+        while not stop.is_set():
+            try:
+                self._session(ownership, stop)
+            except (ChangedError, FencedError, TimeoutError) as error:
+                self._met(f"{error}; starting over")
+            except (KafkaError, BrokerError) as error:
+                self._met(f"Kafka at {servers(self._settings)}: {_gist(error)}; waiting for it")
+            if not stop.is_set():
+                ownership.renew({}, Heartbeat(self.tally.ticks, 0, self._troubles.line))
+                stop.wait(self._troubles.pause())
+
+    def _session(self, ownership: Ownership, stop: threading.Event) -> None:
+        from feature_repo.push import push
+        from feature_repo.store import feature_store
+
+        clock = "data" if self._settings.replays else "wall"
+        strengths = Strengths(strength_reader(self._url, clock))
+        with ExitStack() as open_things:
+            conn = open_things.enter_context(connect(self._url, autocommit=True))
+            keeper_conn = open_things.enter_context(connect(self._url, autocommit=True))
+            feed = open_things.enter_context(Feed(self._settings))
+            asker = open_things.enter_context(open_asker(self._settings))
+            pushing = partial(push, feature_store(self._url, clock), VIEW)  # type: ignore[arg-type]
+            keeper = Keeper(keeper_conn, pushing, feed.flush, strengths.refresh)
+            session = Session(self._settings, conn, keeper, feed, asker, strengths, ownership, self.tally)
+            open_things.enter_context(session)
+            session.run(stop)
+
+    def _database_failed(self, error: Exception) -> None:
+        """Raises ScoringError if the database has refused for too long."""
+        line = f"database {without_password(self._url)}"
+        state = error.sqlstate if isinstance(error, psycopg.Error) else None
+        if state is None or state.startswith(AWAY):
+            self._met(f"{line}: {_gist(error)}; waiting for it")
+            return
+        line = f"{line} refuses: {_gist(error)} (SQLSTATE {state}); nothing is lost"
+        self._met(f"{line}, trying again for {self._patience:.0f} s", Kind.REFUSED)
+        if self._troubles.seconds(Kind.REFUSED) >= self._patience:
+            raise ScoringError(f"{line}: mend it, then start the scorer again") from error
+
+    def _met(self, line: str, kind: Kind = Kind.AWAY) -> None:
+        self._troubles.met(kind, line)
+        self.tally.line = self._troubles.line
+
+    def _works(self) -> None:
+        self._troubles.works(1)
+        self.tally.line = None
+
+
+def _gist(error: Exception) -> str:
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return primary or " ".join(str(error).split()) or type(error).__name__

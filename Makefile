@@ -10,11 +10,12 @@ LEAGUES ?=
 HOME_DIR ?=
 ARGS ?=
 
-.PHONY: setup demo up test lint proto lock clean help
+.PHONY: setup demo up kafka test lint proto lock clean help
 
 help:
 	@echo "make demo [DATA=folder] [LEAGUES=E0,SP1]   from raw odds to a served, evaluated model, then stop"
 	@echo "make up                                    keep the platform up (Ctrl-C stops it)"
+	@echo "make kafka                                 Apache Kafka on this machine (Java 17, Maven; Ctrl-C stops it)"
 	@echo "make test                                  lint, types, import rules and the whole test suite"
 	@echo "make setup                                 only install, into .venv"
 
@@ -33,6 +34,9 @@ demo: setup
 
 up: setup
 	@$(BIN)/betting up $(ARGS)
+
+kafka: setup
+	@$(BIN)/python -m betting_assets.embedded.apache_kafka $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -14,17 +14,13 @@ share the machine with all of it, and are librdkafka's (confluent-kafka), which 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,10 +30,10 @@ import feature_repo  # noqa: F401  imports Feast without its run-time checks of 
 # isort: split
 import numpy as np
 from _common import arguments, print_machine, write_json
+from hot_path_load import Meter, Ticker
 from serving_load import Cpu
 from serving_stack import Stack, say, stack
 
-from betting_assets.modelling.markets import MARKETS
 from betting_assets.settings import Settings
 from betting_assets.streaming.topics import ODDS_TICKS, PREDICTIONS, create_topics
 
@@ -45,8 +41,6 @@ RATES = (100, 500, 2_000)
 TARGETS_MS = {500: 50.0, 2_000: 150.0}
 """Highest 99th percentile that is allowed at a rate."""
 
-BOOKMAKERS = ("pinnacle", "bet365", "betvictor", "bwin", "ladbrokes", "unibet", "williamhill", "zeturf")
-FILL_RATE = 400
 PATIENCE = 60.0
 
 
@@ -67,155 +61,20 @@ class Row:
     cpu: dict[str, float]
 
 
-class Meter:
-    """Consumes predictions, and works out how long each tick waited for one."""
-
-    def __init__(self, servers: str, topic: str) -> None:
-        from confluent_kafka import Consumer, TopicPartition
-
-        self._consumer = Consumer(
-            {"bootstrap.servers": servers, "group.id": "meter", "fetch.wait.max.ms": 100, "enable.auto.commit": False}
-        )
-        partitions = self._consumer.list_topics(topic, timeout=30).topics[topic].partitions
-        self._consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        self._lock = threading.Lock()
-        self._waiting: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
-        self._ahead: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
-        self.latencies: list[float] = []
-        self.predictions = self.withheld = 0
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def sent(self, key: tuple[str, str], offset: int, at: float) -> None:
-        """A tick was produced at `at`; its prediction may have come before this was told."""
-        with self._lock:
-            for spoken, seen in self._ahead[key]:
-                if spoken >= offset:
-                    self.latencies.append(seen - at)
-                    return
-            self._waiting[key].append((offset, at))
-
-    @property
-    def unspoken(self) -> int:
-        with self._lock:
-            return sum(map(len, self._waiting.values()))
-
-    def begin(self) -> None:
-        with self._lock:
-            self._ahead.clear()
-            self.latencies, self.predictions, self.withheld = [], 0, 0
-
-    def close(self) -> None:
-        self._ends.set()
-        self._thread.join()
-        self._consumer.close()
-
-    def _run(self) -> None:
-        while not self._ends.is_set():
-            messages = self._consumer.consume(500, timeout=0.002)
-            now = time.monotonic()
-            for message in messages:
-                if message.error() is None:
-                    self._take(json.loads(message.value()), now)
-
-    def _take(self, told: dict[str, Any], now: float) -> None:
-        key, offset = (told["match_id"], told["market"]), told["tick_offset"]
-        with self._lock:
-            self.predictions += 1
-            self.withheld += told["withheld"] is not None
-            self._ahead[key].append((offset, now))
-            left = []
-            for waiting, at in self._waiting[key]:
-                if waiting <= offset:
-                    self.latencies.append(now - at)
-                else:
-                    left.append((waiting, at))
-            self._waiting[key] = left
-
-
-class Ticker:
-    """Produces ticks of all books of all matches, prices walking a little."""
-
-    def __init__(self, servers: str, topic: str, ids: Sequence[str], meter: Meter) -> None:
-        from confluent_kafka import Producer
-
-        self._producer = Producer(
-            {"bootstrap.servers": servers, "linger.ms": 0, "acks": "all", "partitioner": "murmur2_random"}
-        )
-        self._topic, self._ids, self._meter = topic, ids, meter
-        self._rng = np.random.default_rng(7)
-        self._fair = {
-            (match_id, market): self._rng.dirichlet(np.full(len(spec.selections), 12.0))
-            for match_id in ids
-            for market, spec in MARKETS.items()
-        }
-        self._sequence = 0
-
-    def every_book(self) -> None:
-        """Each book once, at a rate that is easily kept."""
-        books = [(m, market, maker) for m in self._ids for market in MARKETS for maker in BOOKMAKERS]
-        self._at_rate(books, FILL_RATE)
-
-    def run(self, rate: int, seconds: float) -> tuple[int, float]:
-        """Ticks of random books; returns how many, and their rate."""
-        count = int(rate * seconds)
-        picks = self._rng.integers(0, [len(self._ids), len(MARKETS), len(BOOKMAKERS)], (count, 3)).tolist()
-        markets = list(MARKETS)
-        began = time.monotonic()
-        self._at_rate([(self._ids[m], markets[k], BOOKMAKERS[b]) for m, k, b in picks], rate)
-        return count, count / (time.monotonic() - began)
-
-    def _at_rate(self, books: Sequence[tuple[str, str, str]], rate: int) -> None:
-        start = time.monotonic()
-        for number, (match_id, market, maker) in enumerate(books):
-            due = start + number / rate
-            while (now := time.monotonic()) < due:
-                self._producer.poll(min(due - now, 0.005))
-            self._send(match_id, market, maker)
-            self._producer.poll(0)
-        self._producer.flush(60)
-
-    def _send(self, match_id: str, market: str, maker: str) -> None:
-        self._sequence += 1
-        chances = self._fair[match_id, market] * np.exp(self._rng.normal(scale=0.02, size=len(MARKETS[market].selections)))
-        prices = (0.95 / (chances / chances.sum())).round(3).clip(1.01, 500.0).tolist()
-        tick = {
-            "schema_version": 1,
-            "match_id": match_id,
-            "bookmaker": maker,
-            "market": market,
-            "line": MARKETS[market].line,
-            "prices": prices,
-            "taken_at": dt.datetime.now(dt.UTC).isoformat(),
-            "sequence": self._sequence,
-            "source": "benchmark",
-        }
-        at = time.monotonic()
-
-        def acknowledged(error: Any, message: Any) -> None:
-            if error is not None:
-                raise RuntimeError(f"Kafka took no tick: {error}")
-            self._meter.sent((match_id, market), message.offset(), at)
-
-        self._producer.produce(
-            self._topic, key=match_id.encode(), value=json.dumps(tick).encode(), on_delivery=acknowledged
-        )
-
-
 def measured(ticker: Ticker, meter: Meter, rate: int, seconds: float, roots: dict[str, int]) -> Row:
     ticker.every_book()
     wait_for(lambda: meter.unspoken == 0)
     meter.begin()
     cpu = Cpu(roots)
     ticks, achieved = ticker.run(rate, seconds)
-    used = {name: round(one.total, 2) for name, one in cpu.used().items()}
+    used = {name: one.total for name, one in cpu.used().items()}
+    used["clients"] -= used["scorer"] + used["bento"]  # they are this process's children
     wait_for(lambda: meter.unspoken == 0, fail=False)
     latencies = np.array(meter.latencies) * 1000
     p50, p95, p99 = np.percentile(latencies, [50, 95, 99]).round(1).tolist()
     return Row(
         rate, round(achieved, 1), ticks, p50, p95, p99, round(float(latencies.max()), 1), meter.unspoken,
-        meter.predictions, meter.withheld, used,
+        meter.predictions, meter.withheld, {name: round(cost, 2) for name, cost in used.items()},
     )  # fmt: skip
 
 

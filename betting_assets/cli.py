@@ -272,6 +272,8 @@ def _is_meant_for_the_user(error: Exception) -> bool:
     from betting_assets.modelling.markets import UnknownMarketError
     from betting_assets.operate import OperationError
     from betting_assets.sources.errors import SourceError
+    from betting_assets.streaming.feeds.errors import FeedError
+    from betting_assets.streaming.kafka import BrokerError
     from betting_assets.usage import UsageError
     from betting_assets.warehouse.database import DatabaseError
     from betting_assets.warehouse.deployments import DeploymentError
@@ -290,6 +292,8 @@ def _is_meant_for_the_user(error: Exception) -> bool:
         ServiceFailedError,
         MatchOddsError,
         OperationError,
+        BrokerError,
+        FeedError,
         DemoError,
     )
     disk_is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

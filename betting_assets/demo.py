@@ -21,7 +21,7 @@ from betting_assets.embedded.platform_lock import PlatformLock
 from betting_assets.embedded.ports import free_port
 from betting_assets.embedded.postgres import EmbeddedPostgres
 from betting_assets.instance import environment, export
-from betting_assets.live_demo import MATCH_DAYS, LiveDemo, LiveDemoError, LiveStory
+from betting_assets.live_demo import LiveDemo, LiveDemoError, LiveStory, match_days
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.settings import Settings
 from betting_assets.sources.source import SimulatorSource, Source, configured_source
@@ -223,7 +223,9 @@ def demo_settings(base: Settings, data: Path | None, leagues: str) -> Settings:
 
     A cause to retrain is followed at once: nobody waits six hours for a demo.
     """
-    simulated = (data or base.data) is None
+    source = configured_source(data or base.data, (leagues or base.leagues).split(","))
+    simulated = isinstance(source, SimulatorSource)
+    count = len({league for league, _ in source.partitions()})
     return base.model_copy(
         update={
             "home": base.home.parent / "demo",
@@ -231,7 +233,7 @@ def demo_settings(base: Settings, data: Path | None, leagues: str) -> Settings:
             "data": data or base.data,
             "leagues": leagues or base.leagues,
             "hold_back": True,
-            "hold_back_days": MATCH_DAYS if simulated else 1,
+            "hold_back_days": match_days(count) if simulated else 1,
             "retrain_cooldown_minutes": 0.0,
             "kafka_servers": "",
             "kafka_port": free_port(),

@@ -6,6 +6,7 @@ for a run: what happens is what the sensors and the automation conditions do.
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
     from betting_assets.defs.loop_story import Moment
     from betting_assets.sources.feed import Event
 
-MATCH_DAYS = 3
-"""Rounds that are held back: the first is played as the models know the world, the others after it has changed."""
-
 DRIFTED_FROM = 1
+"""The first round is played as the models know the world, the others after it has changed."""
+
+DRIFTED_MATCHES, MATCHES_A_ROUND = 60, 10
+"""As many as the drift check needs to be sure; a round of one simulated league has ten."""
+
 SUPREMACY = 0.7
 """Log goals that go over from home to away when the world changes: about three times the home advantage."""
 
@@ -43,9 +46,17 @@ LONGEST_GAP = 0.1
 READY_SECONDS = 90.0
 LANDED_SECONDS = 90.0
 LOOP_SECONDS = 300.0
+QUIET_SECONDS = 25.0
+"""The automation sensor looks every ten seconds: when nothing was asked for so long, nothing more will be."""
+
 PROBE_PAUSE = 0.05
 
 Stage = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+
+
+def match_days(leagues: int) -> int:
+    """Rounds to hold back, of so many leagues."""
+    return DRIFTED_FROM + math.ceil(DRIFTED_MATCHES / (MATCHES_A_ROUND * leagues))
 
 
 class LiveDemoError(RuntimeError):
@@ -85,6 +96,7 @@ class LiveDemo:
     def __init__(self, settings: Settings, url: str, instance: dg.DagsterInstance, stage: Stage) -> None:
         self._settings, self._url, self._instance, self._stage = settings, url, instance, stage
         self._home = settings.home.resolve()
+        self._quiet_since = time.monotonic()
         self.story = LiveStory()
 
     def run(self) -> LiveStory:
@@ -109,8 +121,7 @@ class LiveDemo:
                 self.story.planted_at = time.time()
                 self._play(rounds[DRIFTED_FROM:], advance)
             with self._stage("closing the loop", 1):
-                self._wait("a retrained model to be live", LOOP_SECONDS, self._closed)
-                self._wait("the runs to end", LOOP_SECONDS, self._quiet)
+                self._wait("a retrained model to be live, or to be refused", LOOP_SECONDS, self._ended)
             self.story.asked, self.story.failed = prober.asked, prober.failed
         self._tell()
         return self.story
@@ -120,7 +131,8 @@ class LiveDemo:
         from betting_assets.streaming.feeds.simulated import simulated_match_days
 
         plant = Shift(DRIFTED_FROM, SUPREMACY)
-        return simulated_match_days(self._settings, MATCH_DAYS, ticks_per_match=TICKS_PER_MATCH, plant=plant)
+        days = self._settings.hold_back_days
+        return simulated_match_days(self._settings, days, ticks_per_match=TICKS_PER_MATCH, plant=plant)
 
     def _play(self, rounds: Sequence[list[Event]], advance: Callable[[], None]) -> None:
         """Publish rounds; wait until all of it is landed and scored, and its results have been dealt with."""
@@ -157,7 +169,20 @@ class LiveDemo:
         ).iloc[0]
         return int(found["done"]) >= int(found["landed"])
 
+    def _ended(self) -> bool:
+        """Whether trainings for a cause are over and what they led to is live; a refused one leads to nothing."""
+        from betting_assets.defs.loop_story import is_quiet, trained_for_a_cause
+
+        self._closed()
+        now = time.monotonic()
+        if not (trained_for_a_cause(self._instance, self.story.planted_at) and is_quiet(self._instance)):
+            self._quiet_since = now
+        return now - self._quiet_since > QUIET_SECONDS
+
     def _closed(self) -> bool:
+        """Whether every worker serves a deployment with another model; notes when that is first seen."""
+        if self.story.live_at is not None:
+            return True
         current = deployments.current(self._url)
         if current is None or current.market_versions == self.story.before or current.made_current_at is None:
             return False
@@ -171,11 +196,6 @@ class LiveDemo:
             return False
         self.story.live_at = time.time()
         return True
-
-    def _quiet(self) -> bool:
-        from betting_assets.defs.loop_story import is_quiet
-
-        return is_quiet(self._instance)
 
     def _readers_live(self) -> bool:
         live = read_frame(self._url, "SELECT count(*) AS n FROM stream.reader WHERE seen_at > now() - interval '6 s'")

@@ -16,6 +16,7 @@ from betting_assets.instance import environment, export
 from betting_assets.modelling.markets import modelled_market
 from betting_assets.settings import Settings, remember
 from betting_assets.sources.source import configured_source
+from betting_assets.streaming.status import stream_state
 from betting_assets.terminal import Stages
 from betting_assets.warehouse import deployments
 from betting_assets.warehouse.bulk import read_frame
@@ -162,6 +163,7 @@ def state(settings: Settings) -> dict[str, str]:
                   (SELECT count(*) FROM serving.prediction_log WHERE role = 'champion') AS predictions""",
     ).iloc[0]
     told |= {str(name): f"{int(value):,}" for name, value in counts.items()}
+    told |= stream_state(url, settings)
     current, previous = deployments.current(url), deployments.previous(url)
     told["current deployment"] = _deployment(current)
     told["rollback would return to"] = _deployment(previous)

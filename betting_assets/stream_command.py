@@ -83,6 +83,21 @@ def score() -> None:
         raise UsageError(str(error)) from error
 
 
+@app.command()
+def feed() -> None:
+    """Feed the topics with what BETTING_LIVE_FEED names: the simulator's match day, or The Odds API.
+
+    Example: BETTING_LIVE_FEED=simulator betting stream feed
+    """
+    import logging
+
+    from betting_assets.streaming.feeds.live import run_live_feed
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with stopped_politely() as stop:
+        run_live_feed(checked_settings(), stop)
+
+
 def say(line: str) -> None:
     """One line on standard error."""
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"betting stream: {line}")

@@ -8,11 +8,13 @@ from contextlib import ExitStack
 
 from rich.console import Console
 
+from betting_assets.embedded.broker_process import answers
 from betting_assets.embedded.platform_lock import PlatformLock
 from betting_assets.embedded.postgres import EmbeddedPostgres
 from betting_assets.embedded.supervisor import Service, ServiceFailedError, Supervisor
 from betting_assets.operate import prepare
 from betting_assets.settings import PROJECT_ROOT, Settings
+from betting_assets.streaming.kafka import servers
 from betting_assets.warehouse.database import with_database, with_driver
 from betting_assets.warehouse.deployments import current
 
@@ -123,14 +125,19 @@ def _broker(settings: Settings) -> list[Service]:
         return []
     folder = str(settings.home.resolve() / "kafka")
     command = ["betting_assets.embedded.kafka", "--folder", folder, "--port", str(settings.kafka_port)]
-    return [Service("kafka", [sys.executable, "-m", *command])]
+    port = settings.kafka_port
+    return [Service("kafka", [sys.executable, "-m", *command], ready=lambda: answers(port))]
 
 
 def _feed(settings: Settings) -> list[Service]:
     """What puts odds on the topics, where the settings ask for it."""
     if not settings.live_feed:
         return []
-    return [Service("feed", [sys.executable, "-m", "betting_assets.streaming.feeds", settings.live_feed])]
+    return [Service("feed", [sys.executable, "-m", "betting_assets", "stream", "feed"])]
+
+
+def _kind_of_broker(settings: Settings) -> str:
+    return "as set" if settings.kafka_servers else "the embedded development broker"
 
 
 def _tell(settings: Settings, url: str, out: Console) -> None:
@@ -138,6 +145,7 @@ def _tell(settings: Settings, url: str, out: Console) -> None:
     secure = "s" if settings.tls_certificate else ""
     http, grpc = f"http{secure}://{HOST}:{settings.serving_port}", f"grpc{secure}://{HOST}:{settings.grpc_port}"
     out.print(f"Dagster    http://{HOST}:{settings.dagster_port}   lineage, runs, backfills")
+    out.print(f"Kafka      {servers(settings)}   {_kind_of_broker(settings)}")
     out.print(f"MLflow     http://{HOST}:{settings.mlflow_port}   runs, models, aliases")
     if deployed is None:
         out.print("Service    nothing is deployed yet: it starts with the first deployment")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,13 +53,15 @@ class Books:
         """Where the books of one bookmaker are."""
         return np.asarray(self.bookmaker == (self.names.index(name) if name in self.names else EMPTY - 1))
 
+    @cached_property
     def complete(self) -> Booleans:
         """Where there is a book with a price for every selection."""
         return np.asarray((self.bookmaker != EMPTY) & np.isfinite(self.prices).all(axis=2))
 
+    @cached_property
     def real(self) -> Booleans:
         """Complete books of bookmakers, which the published average and maximum are not."""
-        return self.complete() & ~self.named(PUBLISHED_AVERAGE) & ~self.named(PUBLISHED_MAXIMUM)
+        return self.complete & ~self.named(PUBLISHED_AVERAGE) & ~self.named(PUBLISHED_MAXIMUM)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def consensus(books: Books, reference: str, method: MarginMethod = MarginMethod.
     """The most preferred trusted book of each match: the reference, the published average, the average computed here;
     one that is not trusted only where nothing else is left.
     """
-    real = books.real()
+    real = books.real
     rank, slot = _preferred(books, reference)
     rows = np.arange(len(slot))
     prices, taken_at = books.prices[rows, slot], books.taken_at[rows, slot]
@@ -130,16 +133,15 @@ def best_prices(books: Books, known: Booleans) -> Floats:
     Args:
         known: (m, b), which books may be bet on.
     """
-    usable = books.complete() & known & books.trusted & ~books.named(PUBLISHED_AVERAGE)
+    usable = books.complete & known & books.trusted & ~books.named(PUBLISHED_AVERAGE)
     published = books.named(PUBLISHED_MAXIMUM)
     of_bookmakers = _highest(books.prices, usable & ~published)
     return np.where(np.isnan(of_bookmakers), _highest(books.prices, usable & published), of_bookmakers)
 
 
-def best_slots(books: Books, known: Booleans) -> Integers:
+def best_slots(books: Books, known: Booleans, best: Floats) -> Integers:
     """Which slot quotes each of the best prices, (m, k), the first of equals; EMPTY where nobody does."""
-    best = best_prices(books, known)
-    usable = books.complete() & known & books.trusted & ~books.named(PUBLISHED_AVERAGE)
+    usable = books.complete & known & books.trusted & ~books.named(PUBLISHED_AVERAGE)
     quotes = usable[:, :, None] & (books.prices == best[:, None, :])
     return np.where(quotes.any(axis=1), quotes.argmax(axis=1), EMPTY)
 
@@ -149,7 +151,7 @@ _RANKS = {PUBLISHED_AVERAGE: 1, COMPUTED_AVERAGE: 2}
 
 def _preferred(books: Books, reference: str) -> tuple[Integers, Integers]:
     """Rank and slot of the most preferred book of each match, without the average that is computed here."""
-    complete = books.complete()
+    complete = books.complete
     rank = np.full(complete.shape, NONE)
     for name, place in {reference: 0, **_RANKS}.items():
         rank[books.named(name) & complete] = place

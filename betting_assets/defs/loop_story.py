@@ -47,6 +47,12 @@ def is_quiet(instance: dg.DagsterInstance) -> bool:
     return not instance.get_runs(dg.RunsFilter(statuses=statuses), limit=1)
 
 
+def trained_for_a_cause(instance: dg.DagsterInstance, since: float) -> bool:
+    """Whether a training began since that names its cause."""
+    created = dt.datetime.fromtimestamp(since, dt.UTC)
+    return any(CAUSE_TAG in run.tags for run in instance.get_runs(dg.RunsFilter(created_after=created)))
+
+
 def failed_runs(instance: dg.DagsterInstance, since: float) -> list[str]:
     """One line for each run that failed since."""
     created = dt.datetime.fromtimestamp(since, dt.UTC)

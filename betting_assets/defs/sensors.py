@@ -12,6 +12,7 @@ automation = dg.AutomationConditionSensorDefinition(
     minimum_interval_seconds=10,
     default_status=dg.DefaultSensorStatus.RUNNING,
     use_user_code_server=True,
+    emit_backfills=False,  # two markets at once would wait for the backfill daemon
     description="Evaluates the conditions of automation.py: follow upstream, retrain, promote and deploy.",
 )
 

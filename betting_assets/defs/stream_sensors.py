@@ -22,6 +22,7 @@ from betting_assets.warehouse.database import connect
 from betting_assets.warehouse.landed import Day, LandedTable, Marks, Summary, lag, sum_up
 from betting_assets.warehouse.live import days_of
 
+JOB = "settle_live"
 INTERVAL = 5
 BROKER_SECONDS = 0.15
 REPORT_SECONDS = 0.06
@@ -30,7 +31,7 @@ MOST_EVENTS = 40
 SUMMARY = 200
 """Characters of a run tag."""
 GIVE_UP = dt.timedelta(minutes=10)
-"""A run that was started so long ago and has not merged its results died without a word. Merging twice does no harm."""
+"""A micro-batch takes a minute; one that was started so long ago died without a word. Merging twice does no harm."""
 PAUSE = dt.timedelta(seconds=30)
 LONGEST_PAUSE = dt.timedelta(minutes=30)
 """Between a failed run and the next attempt at its ranges; doubled with each attempt."""
@@ -63,7 +64,7 @@ def landed(context: dg.SensorEvaluationContext, platform: dg.ResourceParam[Platf
 
 
 @dg.sensor(
-    job_name="settle_live",
+    job_name=JOB,
     minimum_interval_seconds=INTERVAL,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Plans ranges of landed results, in PostgreSQL, and requests one run of settle_live for all that are"
@@ -94,18 +95,25 @@ def settle_results(
 
 def _next_plan(conn: psycopg.Connection, instance: dg.DagsterInstance, topic: str) -> tuple[ranges.Plan | None, str]:
     """The plan to request now, or why there is none."""
+    _end_dead_runs(instance)
     for plan in ranges.unfinished(conn, topic):
         run = _run_of(instance, plan)
         if run is None:
             return plan, ""
-        status = run.dagster_run.status
-        died = status is dg.DagsterRunStatus.STARTED and _age(run.start_time) > GIVE_UP
-        if not (run.dagster_run.is_finished or died):
+        if not run.dagster_run.is_finished:
             return None, f"run {run.dagster_run.run_id[:8]} deals with {plan.run_key}"
-        pause = min(PAUSE * 2 ** min(plan.attempt - 1, 10), LONGEST_PAUSE)
-        if died or _age(run.end_time) > pause:
+        if _age(run.end_time) > min(PAUSE * 2 ** min(plan.attempt - 1, 10), LONGEST_PAUSE):
             return ranges.hand_out_again(conn, plan), "somebody else was faster"
     return ranges.plan(conn, topic, tables.match_result), "no new result was landed"
+
+
+def _end_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Their slot in the pool would keep the next one waiting for hours: the launcher cannot tell that they are dead."""
+    under_way = dg.RunsFilter(job_name=JOB, statuses=[dg.DagsterRunStatus.STARTED])
+    for record in instance.get_run_records(under_way, limit=10, ascending=True):
+        if _age(record.start_time) > GIVE_UP:
+            instance.report_run_failed(record.dagster_run, f"It has not ended in {GIVE_UP}: it is taken for dead.")
+            instance.event_log_storage.free_concurrency_slots_for_run(record.dagster_run.run_id)
 
 
 def _run_of(instance: dg.DagsterInstance, plan: ranges.Plan) -> dg.RunRecord | None:

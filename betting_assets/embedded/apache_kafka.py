@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import logging
 import os
@@ -151,14 +152,17 @@ def _gist(text: str) -> str:
 
 def main() -> None:
     """Run it on the settings' port until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(description="Apache Kafka on this machine, from its Maven artifacts.")
+    parser.add_argument("--fetch", action="store_true", help="only fetch it")
+    only_fetch: bool = parser.parse_args().fetch
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if only_fetch:
+        log.info("%s %s is in %s", NAME, version(), libraries().relative_to(PROJECT_ROOT))
+        return
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     broker = ApacheKafka(settings().home / "apache-kafka", settings().kafka_port)
-    if "--fetch" in sys.argv[1:]:
-        log.info("%s %s: %s", NAME, version(), libraries())
-        return
     if broker.pid is not None:
         raise KafkaServerError(f"{NAME} runs already (pid {broker.pid}) on {broker.servers}")
     try:

@@ -47,7 +47,8 @@ class Service:
     Args:
         name: also that of its log file.
         environment: added to this process's own.
-        ready_url: http URL that answers below 500 as soon as the service can be used; None: it counts as ready at once.
+        ready_url: http URL that answers below 500 as soon as the service can be used.
+        ready: the same for a service that does not speak http. Without either it counts as ready at once.
         start_seconds: how long that may take.
         stop_seconds: between SIGTERM and SIGKILL.
     """
@@ -58,6 +59,13 @@ class Service:
     ready_url: str | None = None
     start_seconds: float = 60.0
     stop_seconds: float = 15.0
+    ready: Callable[[], bool] | None = None
+
+    def is_ready(self) -> bool:
+        """Whether it can be used, as far as anybody can tell."""
+        if self.ready is not None:
+            return self.ready()
+        return self.ready_url is None or _answers(self.ready_url)
 
 
 class Supervisor:
@@ -199,16 +207,15 @@ class _Keeper:
                 raise ServiceFailedError(f"{self._service.name} cannot be started: {error}") from error
         self._process = psutil.Process(self._child.pid)
         self._ready_by = now + self._service.start_seconds
-        self.ready = self._service.ready_url is None
+        self.ready = self._service.ready_url is None and self._service.ready is None
 
     def _check_ready(self, now: float) -> None:
-        url = self._service.ready_url
-        assert url is not None
-        self.ready = _answers(url)
+        self.ready = self._service.is_ready()
         if self.ready:
             log.info("%s is ready", self._service.name)
         elif now > self._ready_by:
-            raise self._failure(f"did not answer at {url} within {self._service.start_seconds:g} s")
+            where = f" at {self._service.ready_url}" if self._service.ready_url else ""
+            raise self._failure(f"did not answer{where} within {self._service.start_seconds:g} s")
 
     def _ended(self, code: int, now: float) -> None:
         self.ready = False

@@ -13,6 +13,7 @@ from betting_assets.settings import Settings
 
 MECHANISM = "SCRAM-SHA-512"
 PATIENCE_MS = 10_000
+RECONNECT_MS = 1_000
 
 
 class BrokerError(RuntimeError):
@@ -26,7 +27,12 @@ def servers(settings: Settings) -> str:
 
 def options(settings: Settings) -> dict[str, Any]:
     """What every client of the broker needs to connect."""
-    chosen: dict[str, Any] = {"bootstrap_servers": servers(settings).split(","), "client_id": "betting"}
+    chosen: dict[str, Any] = {
+        "bootstrap_servers": servers(settings).split(","),
+        "client_id": "betting",
+        "bootstrap_timeout_ms": PATIENCE_MS,
+        "reconnect_backoff_max_ms": RECONNECT_MS,  # the default notices a broker that is back half a minute late
+    }
     if settings.kafka_security != "PLAINTEXT":
         chosen |= {"security_protocol": settings.kafka_security}
         chosen |= {"ssl_cafile": str(settings.kafka_ca)} if settings.kafka_ca else {}
@@ -62,10 +68,10 @@ def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
 def consumer(settings: Settings, **more: Any) -> KafkaConsumer:
     """A consumer without a group and without commits: positions are kept in PostgreSQL. Use `assign` and `seek`."""
     with told(settings):
-        return KafkaConsumer(**options(settings), enable_auto_commit=False, check_crcs=True, **more)
+        return KafkaConsumer(**options(settings) | {"enable_auto_commit": False, "check_crcs": True} | more)
 
 
 def producer(settings: Settings, **more: Any) -> KafkaProducer:
     """An idempotent producer that waits for all replicas."""
     with told(settings):
-        return KafkaProducer(**options(settings), acks="all", **more)
+        return KafkaProducer(**options(settings) | {"acks": "all"} | more)

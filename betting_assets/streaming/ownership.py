@@ -30,7 +30,7 @@ KEPT = "1 day"
 
 SESSION = f"""SET idle_session_timeout = '{IDLE_SECONDS}s'; SET tcp_keepalives_idle = 5;
     SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET statement_timeout = '10s';
-    SET application_name = 'betting stream'"""
+    SET application_name = 'betting ownership'"""
 
 
 class OwnershipLostError(RuntimeError):
@@ -105,6 +105,29 @@ class Ownership:
             raise OwnershipLostError(f"lost the database: {' '.join(str(error).split())}") from error
         return self.owned
 
+    def stay(self, topics: Iterable[str], heartbeat: Heartbeat, writing: psycopg.Connection) -> None:
+        """Say that this reader lives while a long transaction is under way, on a connection made by `connect_writing`.
+
+        Sessions of other readers of the name that hold it up are ended: what they began is ours by now, so they hang.
+
+        Args:
+            topics: names of those that it reads.
+            heartbeat: see `renew`.
+
+        Raises:
+            OwnershipLostError: nothing is owned any more.
+        """
+        try:
+            self._speak(sorted(topics), heartbeat)
+            self._conn.execute(
+                """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE pid = ANY(pg_blocking_pids(%s)) AND application_name = %s""",
+                [writing.info.backend_pid, _writing_name(self.reader)],
+            )
+        except psycopg.Error as error:
+            self._drop()
+            raise OwnershipLostError(f"lost the database: {' '.join(str(error).split())}") from error
+
     def close(self) -> None:
         """Give everything up; what the reader said of itself goes too."""
         try:
@@ -174,6 +197,17 @@ class Ownership:
 
     def _unlock(self, partition: TopicPartition) -> None:
         self._conn.execute("SELECT pg_advisory_unlock(%s)", [lock_key(self.reader, partition)])
+
+
+def connect_writing(url: str, reader: str) -> psycopg.Connection:
+    """A connection (autocommit) for the transactions of a reader, see `Ownership.stay`. Raises DatabaseError."""
+    conn = connect(url, autocommit=True)
+    conn.execute("SELECT set_config('application_name', %s, false)", [_writing_name(reader)])
+    return conn
+
+
+def _writing_name(reader: str) -> str:
+    return f"betting {reader}"
 
 
 def lock_key(reader: str, partition: TopicPartition) -> int:

@@ -40,16 +40,18 @@ def load(conn: psycopg.Connection, reader: str, log: BrokerLog, epoch: int, part
 
 def start(conn: psycopg.Connection, reader: str, log: BrokerLog, epoch: int, partitions: list[int]) -> None:
     """Give partitions that were never read in this epoch a position at the beginning of the log."""
-    with conn.transaction():
-        for partition in partitions:
-            conn.execute(
-                """INSERT INTO stream.position (reader, topic, partition, epoch, next_offset)
-                   VALUES (%s, %s, %s, %s, %s)
-                   ON CONFLICT (reader, topic, partition) DO UPDATE
-                   SET epoch = excluded.epoch, next_offset = excluded.next_offset, updated_at = clock_timestamp()
-                   WHERE position.epoch < excluded.epoch""",
-                [reader, log.topic, partition, epoch, log.begin[partition]],
-            )
+    for partition in partitions:  # in two statements: neither waits for a transaction that holds the row
+        begin = log.begin[partition]
+        conn.execute(
+            """INSERT INTO stream.position (reader, topic, partition, epoch, next_offset)
+               VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+            [reader, log.topic, partition, epoch, begin],
+        )
+        conn.execute(
+            """UPDATE stream.position SET epoch = %s, next_offset = %s, updated_at = clock_timestamp()
+               WHERE reader = %s AND topic = %s AND partition = %s AND epoch < %s""",
+            [epoch, begin, reader, log.topic, partition, epoch],
+        )
 
 
 def check(log: BrokerLog, offsets: dict[int, int]) -> None:

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Table
 
-STEP = 20_000
+STEP = 10_000
 """Offsets in one look."""
 
 Marks = dict[tuple[int, int], int]
@@ -54,22 +54,16 @@ def sum_up(conn: psycopg.Connection, landed: LandedTable, marks: Marks, *, secon
     """Sum up what was landed behind `marks`, until it is all, `seconds` are over, or `most_days` have been met."""
     began = time.monotonic()
     found = Summary(marks=dict(marks))
-    for (epoch, partition), end in sorted(_ends(conn, landed).items()):
-        mark = marks.get((epoch, partition))
-        at = _first(conn, landed, epoch, partition, end) if mark is None else mark
-        step = STEP
-        while at < end:
+    ends = _ends(conn, landed)
+    for (epoch, partition), end in ends.items():
+        if (epoch, partition) not in marks:
+            found.marks[epoch, partition] = _first(conn, landed, epoch, partition, end)
+    while waiting := sorted(log for log, end in ends.items() if found.marks[log] < end):
+        for log in waiting:  # a step of each in turn, so that a busy partition keeps no other waiting
             if time.monotonic() - began > seconds or len(found.days) >= most_days:
                 found.complete = False
                 return found
-            until = min(at + step, end)
-            rows = _look(conn, landed, epoch, partition, at, until)
-            if len({row[0] for row in rows} | found.days.keys()) > most_days and step > 1:
-                step //= 2
-                continue
-            _add(found.days, rows, f"{epoch}.{partition}")
-            found.dead_letters += _dead_letters(conn, landed.topic, epoch, partition, at, until)
-            at = found.marks[epoch, partition] = until
+            _step(conn, landed, found, log, ends[log], most_days)
     return found
 
 
@@ -94,6 +88,23 @@ def _ends(conn: psycopg.Connection, landed: LandedTable) -> Marks:
          WHERE p.reader = 'lander' AND p.topic = %(topic)s""")
     rows = conn.execute(query.format(_name(landed.table)), {"topic": landed.topic}).fetchall()
     return {(epoch, partition): end for epoch, partition, end in rows}
+
+
+def _step(
+    conn: psycopg.Connection, landed: LandedTable, found: Summary, log: tuple[int, int], end: int, most_days: int
+) -> None:
+    """Sum up the next offsets of one log: fewer of them where they bring too many days."""
+    epoch, partition = log
+    at, step = found.marks[log], STEP
+    while True:
+        until = min(at + step, end)
+        rows = _look(conn, landed, epoch, partition, at, until)
+        if step == 1 or len({row[0] for row in rows} | found.days.keys()) <= most_days:
+            break
+        step //= 2
+    _add(found.days, rows, f"{epoch}.{partition}")
+    found.dead_letters += _dead_letters(conn, landed.topic, epoch, partition, at, until)
+    found.marks[log] = until
 
 
 def _first(conn: psycopg.Connection, landed: LandedTable, epoch: int, partition: int, end: int) -> int:

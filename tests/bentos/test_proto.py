@@ -178,6 +178,16 @@ def test_a_request_to_watch_is_what_the_query_would_have_asked(request: WatchReq
     assert messages.watch_request(on_the_wire(sent)) == request
 
 
+@given(rows, st.integers(min_value=0, max_value=6))
+def test_features_that_are_prepared_in_part_make_the_same_request(row: ScoreRow, steady: int) -> None:
+    items = list(row.features.items())
+    prepared = messages.SteadyFeatures(messages.Steady(dict(items[:steady])), dict(items[steady:]))
+    assert prepared == row.features
+    same = row.model_copy(update={"features": prepared})
+    for _ in range(2):  # what is prepared serves again
+        assert messages.score_message("1x2", [same], None) == messages.score_message("1x2", [row], None)
+
+
 def test_a_time_without_a_match_is_refused_in_the_words_of_http() -> None:
     sent = pb.ScoreRow(features={"home_elo": 1.0}, feature_time={"seconds": 1})
     row = {"features": {"home_elo": 1.0}, "feature_time": "1970-01-01T00:00:01Z"}

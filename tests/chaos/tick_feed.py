@@ -1,4 +1,4 @@
-"""Load for the kill tests: a feed of numbered ticks that knows what the broker acknowledged, and what was landed of it."""
+"""Load for the kill tests: a feed of numbered ticks that knows what the broker acknowledged."""
 
 from __future__ import annotations
 

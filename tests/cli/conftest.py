@@ -28,6 +28,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
             "BETTING_MLFLOW_PORT": str(free_port()),
             "BETTING_SERVING_PORT": str(free_port()),
             "BETTING_GRPC_PORT": str(free_port()),
+            "BETTING_KAFKA_PORT": str(free_port()),
         }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(SETTING)}
         yield Terminal(tmp_path_factory.mktemp("working"), inherited | settings)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kafka.protocol.producer import InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse
 from kafka.record.memory_records import MemoryRecordsBuilder
-from kafka_clients import Broker, python_read
+from kafka_clients import Broker, python_read, until
 
 pytestmark = pytest.mark.services
 
@@ -36,8 +36,14 @@ class Wire:
         return kind.decode(self._socket.recv(size, socket.MSG_WAITALL), version=version, header=True)
 
     def new_producer(self) -> int:
+        """A broker that has just started may have none yet; it says so, and clients ask again."""
         request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000)
-        return int(self.ask(request, 1, InitProducerIdResponse).producer_id)
+
+        def told() -> Any:
+            answer = self.ask(request, 1, InitProducerIdResponse)
+            return answer if answer.error_code == OK else None
+
+        return int(until(told).producer_id)
 
     def produce(self, topic: str, batch: bytes) -> tuple[int, int]:
         """Returns (error code, offset)."""

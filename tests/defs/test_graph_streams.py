@@ -136,7 +136,14 @@ def test_a_run_that_died_without_a_word_is_given_up(
     _start(small, run)
     assert "deals with" in reason(tick(small, "settle_results"))
     monkeypatch.setattr(stream_sensors, "GIVE_UP", dt.timedelta(0))
+    monkeypatch.setattr(stream_sensors, "PAUSE", dt.timedelta(0))
+    small.instance.event_log_storage.set_concurrency_slots("history", 1)
+    small.instance.event_log_storage.claim_concurrency_slot("history", run.run_id, "live_history")
     assert request_of(tick(small, "settle_results")).tags["betting/offsets"] == "1.0[0,1)"
+    ended = small.instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status is dg.DagsterRunStatus.FAILURE
+    assert small.instance.event_log_storage.get_concurrency_info("history").active_slot_count == 0
 
 
 def _start(graph: Graph, run: dg.DagsterRun) -> None:

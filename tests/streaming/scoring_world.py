@@ -1,4 +1,4 @@
-"""What the scorer's tests run on: a real Bento with small models, features of invented matches, ticks and predictions."""
+"""What the scorer's tests run on: a real Bento of small models, features of invented matches, ticks, predictions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bentos.match_odds.deploying.runner import RunningBento
 from bentos.match_odds.model.known_answers import known_answers
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.settings import Settings
-from betting_assets.streaming.kafka import consumer, producer
+from betting_assets.streaming.kafka import admin_client, consumer, producer
 from betting_assets.streaming.messages import OddsTick, Prediction
 from betting_assets.streaming.scoring.scorer import Scorer
 from betting_assets.streaming.topics import ODDS_TICKS, PREDICTIONS, create_topics
@@ -190,7 +190,11 @@ class World:
                 raise errors[0]
 
     def close(self) -> None:
+        """Delete the topics of the test."""
         self._producer.close()
+        with admin_client(self.settings) as admin:
+            mine = [name for name in admin.list_topics() if name.startswith(self.settings.topic_prefix)]
+            admin.delete_topics(mine)
 
 
 def eventually(true: Callable[[], bool], seconds: float = 90.0) -> None:

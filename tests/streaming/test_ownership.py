@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,11 +10,11 @@ import psycopg
 import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from kafka import TopicPartition
 
 from betting_assets.streaming import ownership as module
-from betting_assets.streaming.ownership import Heartbeat, Ownership, OwnershipLostError
+from betting_assets.streaming.ownership import Heartbeat, Ownership, OwnershipLostError, connect_writing
 from betting_assets.warehouse.database import connect
 
 pytestmark = pytest.mark.services
@@ -126,6 +127,34 @@ def test_a_reader_that_hangs_loses_its_partitions(
         readers.by_name.pop("hung").renew(TOPICS)
 
 
+@pytest.mark.parametrize(("reader", "ended"), [("lander", True), ("scorer", False)])
+def test_a_reader_that_hangs_in_a_transaction_is_ended_by_who_took_over_and_nobody_else_is(
+    readers: Readers, database: str, reader: str, ended: bool
+) -> None:
+    with connect(database, autocommit=True) as conn:
+        conn.execute("CREATE TABLE held AS SELECT 1 AS one")
+    new = readers.start("new")
+    hung, writing = connect_writing(database, reader), connect_writing(database, "lander")
+    hung.execute("BEGIN")
+    hung.execute("UPDATE held SET one = 2")
+    writer = threading.Thread(target=lambda: writing.execute("UPDATE held SET one = 3"))
+    writer.start()
+    with connect(database, autocommit=True) as conn:
+        pid = [writing.info.backend_pid]
+        wait_until(lambda: conn.execute("SELECT cardinality(pg_blocking_pids(%s))", pid).fetchone() == (1,))
+        new.stay(TOPICS, Heartbeat(done=4), writing)
+        assert conn.execute("SELECT done FROM stream.reader").fetchone() == (4,)
+    if ended:
+        with pytest.raises(psycopg.OperationalError):
+            hung.execute("COMMIT")
+    else:
+        hung.execute("COMMIT")
+    writer.join(30)
+    assert writing.execute("SELECT one FROM held").fetchone() == (3,)
+    hung.close()
+    writing.close()
+
+
 def test_a_reader_says_what_it_owns_and_how_far_it_is(readers: Readers, database: str) -> None:
     readers.start("a").renew({"ticks": [0, 1]}, Heartbeat(done=12, lag=3, message="the broker is away"))
     with connect(database) as conn:
@@ -196,8 +225,6 @@ class Crowd(RuleBasedStateMachine):
 
 def test_whoever_comes_and_goes_no_partition_has_two_owners_or_none_for_long(database: str) -> None:
     Crowd.url = database
-    from hypothesis.stateful import run_state_machine_as_test
-
     run_state_machine_as_test(Crowd)
 
 

@@ -16,11 +16,11 @@ from betting_assets.sources.records import Record
 from betting_assets.streaming.landing.batch import Batch, Sorter
 from betting_assets.streaming.landing.faults import MAX_DETAIL, Fault
 from betting_assets.streaming.landing.records import Message
-from betting_assets.streaming.landing.validation import AHEAD, Validator, repeated
+from betting_assets.streaming.landing.validation import AHEAD, OLDEST, Validator, repeated
 from betting_assets.streaming.messages import MAX_BYTES, MatchResult, OddsTick, Prediction
 from betting_assets.streaming.topics import TOPICS
 
-LATEST = NOW + AHEAD
+LATEST = NOW - OLDEST + AHEAD
 
 
 def judged(one: Message, kind: type[Record] = OddsTick) -> Record | Fault:

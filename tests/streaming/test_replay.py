@@ -18,6 +18,7 @@ import pytest
 from feed_topics import held, results, ticks
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.producer.sender import Sender
 from typer.testing import CliRunner
 
 from betting_assets import replay_command
@@ -364,6 +365,7 @@ def test_a_broker_killed_in_the_middle_is_one_line_and_keeps_what_it_acknowledge
     broker = EmbeddedKafka(tmp_path / "kafka", port=0)
     settings = Settings(kafka_servers=broker.start(), topic_partitions=2, home=tmp_path)
     acknowledged: list[int] = []
+    others = set(threading.enumerate())
 
     def told() -> Iterator[Event]:
         yield from (tick(number) for number in range(3_000))
@@ -374,6 +376,7 @@ def test_a_broker_killed_in_the_middle_is_one_line_and_keeps_what_it_acknowledge
         with pytest.raises(BrokerError, match=f"Kafka at {settings.kafka_servers}: ") as error:
             publish(settings, told(), progress=acknowledged.append)
         assert "\n" not in str(error.value)
+        assert not any(isinstance(thread, Sender) for thread in set(threading.enumerate()) - others)
         broker.start()
         kept = {one.sequence for one in ticks(settings)}
         assert kept == set(range(len(kept)))

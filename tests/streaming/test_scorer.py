@@ -82,7 +82,10 @@ def test_a_tick_becomes_the_services_own_answer_for_the_features_it_makes(world:
             assert tuple(by_id.predictions[0].probabilities) == found[MATCH, market].probabilities
             assert tuple(by_id.predictions[0].market_probabilities) == found[MATCH, market].market_probabilities
             assert tuple(by_id.predictions[0].best_prices) == found[MATCH, market].best_prices
-            assert (by_id.model_version, by_id.bento) == (found[MATCH, market].model_version, found[MATCH, market].bento)
+            assert (by_id.model_version, by_id.bento) == (
+                found[MATCH, market].model_version,
+                found[MATCH, market].bento,
+            )
 
 
 def test_a_suspension_reaches_the_topic_and_the_store_without_anything_of_value(
@@ -96,7 +99,7 @@ def test_a_suspension_reaches_the_topic_and_the_store_without_anything_of_value(
         world.saved()
     assert told.withheld == "suspended_market"
     assert told.probabilities
-    assert not (told.best_prices or told.best_bookmakers or told.edges)
+    assert told.best_prices == told.best_bookmakers == told.edges == ()
     assert [(book.bookmaker, book.reason) for book in told.excluded] == [("pinnacle", "suspended")]
     with MatchOddsClient(bento.url) as client:
         withheld = client.predict("1x2", [MATCH]).predictions[0].withheld
@@ -120,7 +123,7 @@ def test_what_nobody_can_bet_at_is_withheld_with_its_reason(world: World, ticks:
         told = world.all_spoken_for()[MATCH, "1x2"]
     assert told.withheld == reason
     assert told.withheld_detail
-    assert not (told.best_prices or told.best_bookmakers or told.edges)
+    assert told.best_prices == told.best_bookmakers == told.edges == ()
 
 
 def test_a_palpable_error_is_left_out_and_named(world: World) -> None:
@@ -194,9 +197,7 @@ def test_two_scorers_share_the_matches_and_one_takes_over_the_others(world: Worl
     assert all(one.withheld is None and len(one.excluded) == 0 for one in found.values())
 
 
-def test_a_bento_that_is_away_is_waited_for_and_the_newest_books_count_then(
-    world: World, bento: RunningBento
-) -> None:
+def test_a_bento_that_is_away_is_waited_for_and_the_newest_books_count_then(world: World, bento: RunningBento) -> None:
     bento.stop()
     try:
         with world.scorer():

@@ -158,7 +158,11 @@ def test_the_reference_is_a_setting():
 
 def test_lines_of_different_length_do_not_touch_each_other():
     names = Names()
-    lines = [Line("1x2", names, [book()]), Line("1x2", names), Line("1x2", names, [book("a", trading="closed"), book()])]
+    lines = [
+        Line("1x2", names, [book()]),
+        Line("1x2", names),
+        Line("1x2", names, [book("a", trading="closed"), book()]),
+    ]
     together = quoted(lines, "1x2", names)
     found = faults(together, "1x2", LIMITS)
     assert found.tolist() == [[0, 0], [0, 0], [int(Fault.SUSPENDED), 0]]

@@ -53,7 +53,9 @@ class NewestBooks(RuleBasedStateMachine):
         side_by_side = quoted([self.line], "over_under", self.names)
         told = {
             self.names.all[number]: tuple(prices)
-            for number, prices in zip(side_by_side.books.bookmaker[0], side_by_side.books.prices[0].tolist(), strict=True)
+            for number, prices in zip(
+                side_by_side.books.bookmaker[0], side_by_side.books.prices[0].tolist(), strict=True
+            )
             if number >= 0
         }
         assert told == {maker: book.prices for maker, book in self.line.books.items()}
@@ -93,7 +95,9 @@ def test_any_set_of_books_gives_the_row_that_the_batch_gives(given_matches, meth
     batch = match_market(frame, reference=reference, method=method).set_index("match_id")
     times = pd.Series({f"m{i}": moment(match.newest) for i, match in enumerate(held)}, dtype="datetime64[us, UTC]")
     assert (batch["event_timestamp"] <= times[batch.index]).all()
-    for spec in MARKETS.values():  # the row of the stream is as late as its newest book, and knows every price till then
+    for (
+        spec
+    ) in MARKETS.values():  # the row of the stream is as late as its newest book, and knows every price till then
         how = {"market": spec.market.value, "line": spec.line, "phase": "pre_close", "selections": spec.selections}
         batch[spec.best_price_columns] = best_prices(frame, prefix="market_", until=times, **how)
     assert set(stream.columns) == set(batch.columns) - {"event_timestamp"}

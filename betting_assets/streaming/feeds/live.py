@@ -29,7 +29,7 @@ def run_live_feed(settings: Settings, stop: threading.Event) -> None:
     if settings.live_feed == "odds_api":
         Poller(settings, PollerConfig(sports=sports_of(settings.leagues)), stop).run()
     else:
-        events = itertools.chain.from_iterable(simulated_match_days(settings))
+        events = itertools.chain.from_iterable(simulated_match_days(settings, settings.hold_back_days))
         running = itertools.takewhile(lambda _: not stop.is_set(), events)
         published = publish(settings, running, SIMULATED_SPEED, max_gap=LONGEST_SILENCE)
         log.info("the simulated match day is over: %d messages published", published.total)

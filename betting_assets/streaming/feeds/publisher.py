@@ -6,7 +6,6 @@ be gone before anybody read it. The times of the event are in the message.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -35,6 +34,7 @@ _OPTIONS = {
     "max_block_ms": _PATIENCE_MS,
     "request_timeout_ms": 10_000,
     "delivery_timeout_ms": _PATIENCE_MS,
+    "reconnect_backoff_max_ms": 1_000,
 }
 
 
@@ -85,9 +85,7 @@ class Publisher:
             if kind is None:
                 self.flush()
         finally:
-            # An error is told already. The client closes when all that was sent has arrived or was given up.
-            with contextlib.suppress(KafkaError):
-                self._producer.close(timeout=_OPTIONS["delivery_timeout_ms"] / 1000 + _FAREWELL)
+            _close(self._producer)
 
     def send(self, record: Tick | LiveResult) -> None:
         assert self._producer is not None
@@ -109,6 +107,19 @@ class Publisher:
         with told(self._settings):
             future.get(timeout=2 * _PATIENCE_MS / 1000)
         self.acknowledged[topic] += 1
+
+
+def _close(client: KafkaProducer) -> None:
+    """Close with a moment for what is on its way; then give it up, an error is told already.
+
+    kafka-python 3.0.12 waits before it closes, and where that wait runs out its thread stays behind.
+    """
+    try:
+        client.close(timeout=_FAREWELL)
+    except KafkaError:
+        client._sender.force_close()
+        client._sender.join(_FAREWELL)
+        client.close(timeout=_FAREWELL)
 
 
 def publish(

@@ -12,7 +12,7 @@ from kafka import TopicPartition
 from betting_assets.streaming.landing.faults import Fault, fault
 from betting_assets.streaming.landing.records import Message
 from betting_assets.streaming.landing.rows import MAPPINGS, RowMapping
-from betting_assets.streaming.landing.validation import AHEAD, Validator
+from betting_assets.streaming.landing.validation import Validator, latest_now
 from betting_assets.streaming.topics import Topic
 
 
@@ -63,7 +63,7 @@ class Sorter:
 
     def add(self, batch: Batch, partition: TopicPartition, old: int, messages: Sequence[Message]) -> int:
         """Add `messages`, which follow offset `old` of their partition; returns the offset behind them."""
-        latest = dt.datetime.now(dt.UTC) + AHEAD
+        latest = latest_now()
         into = batch.topics.setdefault(self._name, TopicRows(self._topic))
         for message in messages:
             row = self._row(message, latest)
@@ -78,7 +78,7 @@ class Sorter:
         batch.size += len(messages)
         return new
 
-    def _row(self, message: Message, latest: dt.datetime) -> bytes | Fault:
+    def _row(self, message: Message, latest: dt.timedelta) -> bytes | Fault:
         found = self._validate(message, latest)
         if isinstance(found, Fault):
             return found

@@ -13,9 +13,9 @@ from betting_assets.streaming.kafka import BrokerError, servers
 from betting_assets.streaming.landing.session import ChangedError, Session, Tally
 from betting_assets.streaming.landing.source import Source
 from betting_assets.streaming.landing.troubles import Kind, Troubles
-from betting_assets.streaming.ownership import Heartbeat, Ownership, OwnershipLostError
+from betting_assets.streaming.ownership import Heartbeat, Ownership, OwnershipLostError, connect_writing
 from betting_assets.streaming.positions import LANDER, FencedError
-from betting_assets.warehouse.database import DatabaseError, connect, without_password
+from betting_assets.warehouse.database import DatabaseError, without_password
 
 PATIENCE_SECONDS = 60.0
 
@@ -72,7 +72,7 @@ class Lander:
         while not stop.is_set():
             try:
                 with (
-                    connect(self._url, autocommit=True) as conn,
+                    connect_writing(self._url, LANDER) as conn,
                     Source(self._settings) as source,
                     Session(conn, source, ownership, self.tally) as session,
                 ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -20,7 +20,7 @@ from betting_assets.streaming.landing.writer import Writer
 from betting_assets.streaming.ownership import RENEW_SECONDS, Heartbeat, Ownership
 from betting_assets.streaming.topic_logs import BrokerLog, current_epoch
 
-MAX_ROWS = 5_000
+MAX_ROWS = 10_000
 """Of one transaction; two batches at most are in memory, one being sorted and one being written."""
 
 CHECK_SECONDS = 30.0
@@ -78,8 +78,8 @@ class Session:
         if not self._next:
             stop.wait(POLL_MS / 1000)
             return
-        wait = BUSY_POLL_MS if self._batch.size else POLL_MS
-        for partition, messages in self._source.poll(wait, MAX_ROWS - self._batch.size).items():
+        patience = BUSY_POLL_MS if self._batch.size else POLL_MS
+        for partition, messages in self._source.poll(patience, MAX_ROWS - self._batch.size).items():
             old = self._next[partition]
             self._next[partition] = self._sorters[partition.topic].add(self._batch, partition, old, messages)
 
@@ -95,9 +95,13 @@ class Session:
         return batch.size
 
     def _written(self) -> None:
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            self._tally.add(writing.result())
+        """Wait until the transaction under way has ended; others see us alive meanwhile."""
+        if self._writing is None:
+            return
+        while not wait([self._writing], RENEW_SECONDS).done:
+            self._ownership.stay(self._identities, self._heartbeat(), self._conn)
+        writing, self._writing = self._writing, None
+        self._tally.add(writing.result())
 
     def _finish(self) -> None:
         """Everything that was read is landed."""
@@ -110,13 +114,15 @@ class Session:
         identities = self._source.identities()
         if identities != self._identities:
             raise ChangedError("the topics have changed")
-        heartbeat = Heartbeat(self._tally.done, self._source.lag(self._next))
-        owned = self._ownership.renew({name: parts for name, (_, _, parts) in identities.items()}, heartbeat)
+        owned = self._ownership.renew({name: parts for name, (_, _, parts) in identities.items()}, self._heartbeat())
         if owned != set(self._next) or time.monotonic() - self._checked >= CHECK_SECONDS:
             logs = self._source.logs()
             self._take(owned, logs)
             self._checked = time.monotonic()
         self._tally.works(0)
+
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(self._tally.done, self._source.lag(self._next))
 
     def _take(self, owned: frozenset[TopicPartition], logs: Mapping[str, BrokerLog]) -> None:
         """Read exactly what is owned: from the position in PostgreSQL what is new, from where we are what we had."""
@@ -144,6 +150,6 @@ class Session:
     ) -> None:
         """What was handed to the writer before a failure may still be landed: count it, then end the thread."""
         writing, self._writing = self._writing, None
-        if writing is not None and writing.exception(LAST_WRITE_SECONDS) is None:
+        if writing is not None and wait([writing], LAST_WRITE_SECONDS).done and writing.exception() is None:
             self._tally.add(writing.result())
         self._thread.shutdown(wait=False, cancel_futures=True)

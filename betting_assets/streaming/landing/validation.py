@@ -37,11 +37,11 @@ class Validator:
         self._time = TIMES[message]
         self._is_tick = message is OddsTick
 
-    def __call__(self, message: Message, latest: dt.datetime) -> tuple[Record, dt.timedelta] | Fault:
+    def __call__(self, message: Message, latest: dt.timedelta) -> tuple[Record, dt.timedelta] | Fault:
         """The record in a message, and its time since 2000; or what is wrong with it.
 
         Args:
-            latest: what happened later is from the future.
+            latest: what happened later, since 2000, is from the future; see `latest_now`.
         """
         value = message.value
         if value is None:
@@ -57,8 +57,8 @@ class Validator:
         if message.key != record.match_id.encode():
             return _wrong_key(message.key, record.match_id)
         since = getattr(record, self._time) - OLDEST
-        if not NO_TIME <= since <= latest - OLDEST:
-            return self._wrong_time(getattr(record, self._time), latest)
+        if not NO_TIME <= since <= latest:
+            return self._wrong_time(getattr(record, self._time), OLDEST + latest)
         if not OLDEST_MS <= message.timestamp <= NEWEST_MS:
             return fault("bad_timestamp", f"the message's timestamp is {message.timestamp} ms; send it with the time")
         if self._may_repeat(record, value) and (name := repeated(value)) is not None:
@@ -81,6 +81,11 @@ class Validator:
         if happened < OLDEST:
             return fault("before_2000", f"{when} is before 2000; is it in seconds instead of milliseconds?")
         return fault("from_the_future", f"{when} is after {latest.isoformat()}; set the clock of the feed")
+
+
+def latest_now() -> dt.timedelta:
+    """Since 2000: what happens later is from the future."""
+    return dt.datetime.now(dt.UTC) - OLDEST + AHEAD
 
 
 def repeated(value: bytes) -> str | None:

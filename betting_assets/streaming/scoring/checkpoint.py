@@ -31,7 +31,8 @@ UPSERT = """
 
 SELECT = """SELECT match_id, market, bookmaker, prices, lay, trading, in_play, taken_at, sequence, tick_epoch,
                    tick_partition, tick_offset
-              FROM stream.current_book WHERE match_id = ANY(%s) AND (market, line) IN (SELECT * FROM unnest(%s::text[], %s::float8[]))"""
+              FROM stream.current_book
+             WHERE match_id = ANY(%s) AND (market, line) IN (SELECT * FROM unnest(%s::text[], %s::float8[]))"""
 
 Changed = Mapping[tuple[str, str, str], Book]
 """Books by match, market and bookmaker."""

@@ -68,7 +68,7 @@ def faults(quoted: Quoted, market: str, limits: Limits) -> NDArray[np.uint8]:
     mark(np.asarray(books.taken_at < limits.now - limits.max_age), Fault.STALE)
     mark(np.asarray(~np.isfinite(books.prices).all(axis=2)), Fault.INCOMPLETE)
     mark(np.asarray((books.prices >= quoted.lay).any(axis=2)), Fault.CROSSED)
-    mark(_far_from_median(books, (found == Fault.NONE) & books.real(), limits.max_distance), Fault.PALPABLE_ERROR)
+    mark(_far_from_median(books, (found == Fault.NONE) & books.real, limits.max_distance), Fault.PALPABLE_ERROR)
     flags = book_flags(books.prices.reshape(-1, books.prices.shape[2]), Market(market), "").reshape(found.shape)
     mark(np.asarray(flags == "overround_below_one") & ~books.named(PUBLISHED_MAXIMUM), Fault.OVERROUND_BELOW_ONE)
     mark(np.asarray(flags == "overround_high"), Fault.OVERROUND_HIGH)

@@ -10,27 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from kafka import TopicPartition
 
 from betting_assets.streaming.scoring.checkpoint import Changed, Move, save
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 PUSH_SECONDS = 0.05
 """Least time from one push to the next: what comes in between is pushed together, only the newest row of each match."""
 
 
-@dataclass(frozen=True)
-class FeatureRows:
-    """Rows of the view match_market: `times` in microseconds since 1970, `columns` by name."""
-
-    match_ids: Sequence[str]
-    times: Sequence[int]
-    columns: Mapping[str, Sequence[Any]]
+Rows = Mapping[str, tuple[Any, ...]]
+"""Rows of the view match_market by match, see `feature_repo.push_rows.Row`."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +44,13 @@ class Keeper:
     def __init__(
         self,
         conn: psycopg.Connection,
-        push: Callable[[pd.DataFrame], object],
+        push: Callable[[Rows], object],
         flush: Callable[[], None],
         refresh: Callable[[Sequence[str]], object],
     ) -> None:
         self._conn, self._push, self._flush, self._refresh = conn, push, flush, refresh
         self._changes = threading.Condition()
         self._rows: dict[str, tuple[Any, ...]] = {}
-        self._names: tuple[str, ...] = ()
         self._old: dict[str, None] = {}
         self._checkpoint: _Checkpoint | None = None
         self._busy = self._closing = False
@@ -72,12 +63,10 @@ class Keeper:
         """Whether the last checkpoint is written."""
         return self._checkpoint is None
 
-    def put(self, rows: FeatureRows) -> None:
+    def put(self, rows: Rows) -> None:
         """Hand over features; a later row of a match takes the place of an earlier one."""
-        fresh = zip(rows.match_ids, zip(rows.times, *rows.columns.values(), strict=True), strict=True)
         with self._changes:
-            self._names = tuple(rows.columns)
-            self._rows.update(fresh)
+            self._rows.update(rows)
             self._changes.notify()
 
     def refresh(self, match_ids: Sequence[str]) -> None:
@@ -140,7 +129,7 @@ class Keeper:
             checkpoint = self._checkpoint
         began = time.monotonic()
         if rows:
-            self._push(_frame(self._names, rows))
+            self._push(rows)
         if old:
             self._refresh(list(old))
         if checkpoint is not None:
@@ -150,16 +139,3 @@ class Keeper:
         with self._changes:
             self._changes.wait_for(lambda: self._closing, began + PUSH_SECONDS - time.monotonic())
         return True
-
-
-def _frame(names: Sequence[str], rows: Mapping[str, tuple[Any, ...]]) -> pd.DataFrame:
-    """Rows as `feature_repo.push` takes them."""
-    import pandas as pd
-
-    from feature_repo.columns import typed
-
-    times, *columns = zip(*rows.values(), strict=True)
-    moments = pd.DatetimeIndex(pd.Index(times, dtype="int64").view("datetime64[us]")).tz_localize("UTC")
-    return typed(
-        pd.DataFrame({"match_id": list(rows), "event_timestamp": moments, **dict(zip(names, columns, strict=True))})
-    )

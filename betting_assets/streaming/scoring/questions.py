@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ from betting_assets.streaming.scoring.strength import Strength
 from betting_assets.streaming.scoring.views import MarketView
 
 if TYPE_CHECKING:
-    from bentos.match_odds.contract import ModelCard, ScoreRow, Value
+    from bentos.match_odds.contract import ModelCard, ScoreRow
+    from bentos.match_odds.proto.messages import Steady
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def question(
         logged_time: of the newest feature, where the answer should be kept in the prediction log; else None.
     """
     from bentos.match_odds.contract import ScoreRow
+    from bentos.match_odds.proto.messages import SteadyFeatures
 
     if view.reasons[place] is Reason.IN_PLAY:
         return Question(match_id, market, place, None, Reason.IN_PLAY, "the match is under way: models know it before")
@@ -57,26 +59,35 @@ def question(
     if card is None:
         line = f"the service has no model for market {market}"
         return Question(match_id, market, place, None, Reason.NO_MODEL, line)
-    features = _features(card, strength, market, view, place)
-    if isinstance(features, str):
-        return Question(match_id, market, place, None, Reason.MISSING_FEATURES, f"features of {match_id}: {features}")
+    steady = _steady(card, strength)
+    if isinstance(steady, str):
+        return Question(match_id, market, place, None, Reason.MISSING_FEATURES, f"features of {match_id}: {steady}")
+    odds: Sequence[float | None] = [None] * len(MARKETS[market].selections)
+    if view.agreed.found[place]:
+        odds = view.agreed.probabilities[place].tolist()
+    features = SteadyFeatures(steady, dict(zip(MARKETS[market].market_columns, odds, strict=True)))
     named = match_id if logged_time is not None else None
     row = ScoreRow.model_construct(features=features, match_id=named, feature_time=logged_time)
     return Question(match_id, market, place, row)
 
 
-def _features(card: ModelCard, strength: Strength, market: str, view: MarketView, place: int) -> dict[str, Value] | str:
-    """By name, exactly those that the model reads; or which of them is missing."""
-    odds: Sequence[float | None] = [None] * len(MARKETS[market].selections)
-    if view.agreed.found[place]:
-        odds = view.agreed.probabilities[place].tolist()
-    known: Mapping[str, Value] = {**strength.values, **dict(zip(MARKETS[market].market_columns, odds, strict=True))}
-    try:
-        features = {name: known[name] for name in card.features}
-    except KeyError as error:
-        return f"the model reads {error}, which the feature store does not have"
-    if None in features.values():
-        lacking = [name for name, value in features.items() if value is None and name not in card.nullable]
-        if lacking:
-            return f"{lacking[0]} is null, but training never saw it missing"
-    return features
+def _steady(card: ModelCard, strength: Strength) -> Steady | str:
+    """What the model reads beside the odds, worked out once for a row of the store; or what of it is missing."""
+    known = strength.prepared.get((card.market.value, card.model_version))
+    if known is None:
+        known = _prepared(card, strength)
+        strength.prepared[card.market.value, card.model_version] = known
+    return known
+
+
+def _prepared(card: ModelCard, strength: Strength) -> Steady | str:
+    from bentos.match_odds.proto.messages import Steady
+
+    odds = MARKETS[card.market.value].market_columns
+    names = [name for name in card.features if name not in odds]
+    for name in names:
+        if name not in strength.values:
+            return f"the model reads {name!r}, which the feature store does not have"
+        if strength.values[name] is None and name not in card.nullable:
+            return f"{name!r} is null, but training never saw it missing"
+    return Steady({name: strength.values[name] for name in names})

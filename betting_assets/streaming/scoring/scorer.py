@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 
 import psycopg
 from kafka.errors import KafkaError
@@ -20,6 +19,7 @@ from betting_assets.streaming.scoring.feed import Feed
 from betting_assets.streaming.scoring.keeper import Keeper
 from betting_assets.streaming.scoring.session import ChangedError, Session, Tally
 from betting_assets.streaming.scoring.strength import Strengths, strength_reader
+from betting_assets.streaming.scoring.views import feature_names
 from betting_assets.warehouse.database import DatabaseError, connect, without_password
 
 VIEW = "match_market"
@@ -88,7 +88,7 @@ class Scorer:
                 stop.wait(self._troubles.pause())
 
     def _session(self, ownership: Ownership, stop: threading.Event) -> None:
-        from feature_repo.push import push
+        from feature_repo.push_rows import RowPusher
         from feature_repo.store import feature_store
 
         clock = "data" if self._settings.replays else "wall"
@@ -98,8 +98,8 @@ class Scorer:
             keeper_conn = open_things.enter_context(connect(self._url, autocommit=True))
             feed = open_things.enter_context(Feed(self._settings))
             asker = open_things.enter_context(open_asker(self._settings))
-            pushing = partial(push, feature_store(self._url, clock), VIEW)  # type: ignore[arg-type]
-            keeper = Keeper(keeper_conn, pushing, feed.flush, strengths.refresh)
+            pusher = RowPusher(feature_store(self._url, clock), VIEW, feature_names())  # type: ignore[arg-type]
+            keeper = Keeper(keeper_conn, pusher.push, feed.flush, strengths.refresh)
             session = Session(self._settings, conn, keeper, feed, asker, strengths, ownership, self.tally)
             open_things.enter_context(session)
             session.run(stop)

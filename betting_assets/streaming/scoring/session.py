@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from kafka import TopicPartition
 from betting_assets.settings import Settings
 from betting_assets.sources.records import Tick
 from betting_assets.streaming import positions
-from betting_assets.streaming.landing.validation import AHEAD, Validator
+from betting_assets.streaming.landing.faults import Fault
+from betting_assets.streaming.landing.validation import Validator, latest_now
 from betting_assets.streaming.messages import OddsTick
 from betting_assets.streaming.ownership import RENEW_SECONDS, Heartbeat, Ownership
 from betting_assets.streaming.positions import SCORER
@@ -103,14 +103,16 @@ class Session:
             stop.wait(WAIT_MS / 1000)
             return
         found: list[tuple[Tick, At]] = []
-        latest = dt.datetime.now(dt.UTC) + AHEAD
+        latest = latest_now()
         for partition, messages in self._feed.poll(WAIT_MS, MOST).items():
             for message in messages:
-                tick = self._validate(message, latest)
-                if isinstance(tick, Tick):
-                    found.append((tick, At(self._at.epoch, partition.partition, message.offset)))
-                else:
+                valid = self._validate(message, latest)
+                if isinstance(valid, Fault):
                     self._tally.skipped += 1  # the lander tells why
+                    continue
+                tick = valid[0]
+                assert isinstance(tick, Tick)
+                found.append((tick, At(self._at.epoch, partition.partition, message.offset)))
             self._at.read[partition] = messages[-1].offset + 1
             self._tally.ticks += len(messages)
         self._state.apply(found)

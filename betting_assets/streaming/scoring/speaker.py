@@ -11,7 +11,7 @@ from betting_assets.streaming.messages import Prediction
 from betting_assets.streaming.scoring.asking import Asker, Scored
 from betting_assets.streaming.scoring.books import Match, moment
 from betting_assets.streaming.scoring.guard import Limits
-from betting_assets.streaming.scoring.keeper import FeatureRows
+from betting_assets.streaming.scoring.keeper import Rows
 from betting_assets.streaming.scoring.questions import Question, question
 from betting_assets.streaming.scoring.speaking import prediction
 from betting_assets.streaming.scoring.state import State, Touched
@@ -34,7 +34,7 @@ class Speaker:
         settings: Settings,
         strengths: Strengths,
         asker: Asker,
-        keep: Callable[[FeatureRows], None],
+        keep: Callable[[Rows], None],
         refresh: Callable[[Sequence[str]], None],
     ) -> None:
         self._strengths, self._asker, self._keep, self._refresh = strengths, asker, keep, refresh
@@ -55,8 +55,9 @@ class Speaker:
         matches = [state.matches[match_id] for match_id in ids]
         limits = Limits(state.now, self._max_age, self._max_distance)
         views = market_views(matches, state.names, limits, self._reference, self._method)
-        columns = {name: column.tolist() for name, column in feature_columns(views).items()}
-        self._keep(FeatureRows(ids, [match.newest for match in matches], columns))
+        columns = [column.tolist() for column in feature_columns(views).values()]
+        times = [match.newest for match in matches]
+        self._keep(dict(zip(ids, zip(times, *columns, strict=True), strict=True)))
         strengths, cards = self._strengths.of(ids), self._asker.cards
         places = {match_id: place for place, match_id in enumerate(ids)}
         questions = [

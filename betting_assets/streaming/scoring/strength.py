@@ -6,11 +6,12 @@ import datetime as dt
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bentos.match_odds.contract import Value
+    from bentos.match_odds.proto.messages import Steady
     from feature_repo.online_rows import OnlineRows
 
 VIEW = "match_strength"
@@ -22,11 +23,15 @@ MOST = 20_000
 
 @dataclass(frozen=True)
 class Strength:
-    """The row of the view match_strength; `fault` says in one line why there is none."""
+    """The row of the view match_strength; `fault` says in one line why there is none.
+
+    `prepared`: by market and version of a model, what it reads of the row, or what is missing; filled by `questions`.
+    """
 
     values: Mapping[str, Value]
     time: dt.datetime | None = None
     fault: str | None = None
+    prepared: dict[tuple[str, str], Steady | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

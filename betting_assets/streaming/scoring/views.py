@@ -75,10 +75,15 @@ def _view(
         counted=books,
         agreed=agreed,
         best=best,
-        best_slot=best_slots(books, books.trusted),
+        best_slot=best_slots(books, books.trusted, best),
         suspended=suspended(all_books, reference) & all_books.there.any(axis=1),
         reasons=withheld(all_books, found, agreed, best, reference, in_play),
     )
+
+
+def feature_names() -> tuple[str, ...]:
+    """Of the view match_market, in the order of `feature_columns`."""
+    return tuple(feature_columns(market_views([], Names(), Limits(0, 0, 0.0), "", MarginMethod.POWER)))
 
 
 def feature_columns(views: Mapping[str, MarketView]) -> dict[str, NDArray[Any]]:

@@ -39,10 +39,10 @@ SUPREMACY = 0.7
 """Log goals that go over from home to away when the world changes: about three times the home advantage."""
 
 TICKS_PER_MATCH = 60
-DAY_SECONDS = 10.0
-"""How long a round takes; its quiet hours are cut."""
+PLAY_SECONDS = 6.0
+"""How long the rounds take that are published together; their quiet hours are cut."""
 
-LONGEST_GAP = 0.1
+LONGEST_GAP = 0.05
 READY_SECONDS = 90.0
 LANDED_SECONDS = 90.0
 LOOP_SECONDS = 300.0
@@ -69,7 +69,8 @@ class LiveStory:
 
     Attributes:
         planted_at, live_at: when the world changed and when a model that knows was live (seconds since 1970).
-        asked, failed: requests to the service meanwhile.
+        asked, failed: requests to the service meanwhile, none of them repeated.
+        failures: of those that failed, how many for which reason.
         before, after: model versions by market.
     """
 
@@ -82,6 +83,7 @@ class LiveStory:
     live_at: float | None = None
     asked: int = 0
     failed: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
 
@@ -123,6 +125,7 @@ class LiveDemo:
             with self._stage("closing the loop", 1):
                 self._wait("a retrained model to be live, or to be refused", LOOP_SECONDS, self._ended)
             self.story.asked, self.story.failed = prober.asked, prober.failed
+            self.story.failures = dict(prober.reasons)
         self._tell()
         return self.story
 
@@ -138,10 +141,10 @@ class LiveDemo:
         """Publish rounds; wait until all of it is landed and scored, and its results have been dealt with."""
         from betting_assets.streaming.feeds.publisher import publish
 
-        for events in rounds:
-            length = (events[-1].at - events[0].at).total_seconds()
-            published = publish(self._settings, events, speed=max(length / DAY_SECONDS, 1.0), max_gap=LONGEST_GAP)
-            self.story.published += published.by_topic
+        events = [event for one in rounds for event in one]
+        length = (events[-1].at - events[0].at).total_seconds()
+        published = publish(self._settings, events, speed=max(length / PLAY_SECONDS, 1.0), max_gap=LONGEST_GAP)
+        self.story.published += published.by_topic
         advance()
         self._wait("everything to be landed and scored", LANDED_SECONDS, self._caught_up)
         self._wait("the results to be dealt with", LOOP_SECONDS, self._settled)
@@ -269,6 +272,7 @@ class Prober:
     def __init__(self, settings: Settings, match_id: str) -> None:
         self._settings, self._match_id = settings, match_id
         self.asked = self.failed = 0
+        self.reasons: Counter[str] = Counter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._ask, name="prober", daemon=True)
 
@@ -290,5 +294,6 @@ class Prober:
                     self.asked += 1
                     try:
                         client.predict(market, [self._match_id])
-                    except MatchOddsError:
+                    except MatchOddsError as error:
                         self.failed += 1
+                        self.reasons[str(error)] += 1

@@ -88,6 +88,7 @@ def _live(story: Story) -> dict[str, Any]:
         "withheld": live.withheld,
         "asked_meanwhile": live.asked,
         "failed_meanwhile": live.failed,
+        "failures": live.failures,
         "models_before": live.before,
         "models_after": live.after,
         "seconds_from_drift_to_live": round(live.live_at - live.planted_at, 1) if live.live_at else None,

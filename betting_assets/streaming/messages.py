@@ -52,7 +52,7 @@ class Prediction(Record):
     """
 
     schema_version: Literal[1] = 1
-    prediction_id: Annotated[str, Field(min_length=1, max_length=300)]
+    prediction_id: Text
     match_id: Slug
     market: Market
     line: Finite

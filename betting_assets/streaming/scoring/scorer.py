@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 from betting_assets.settings import Settings
 from betting_assets.streaming.kafka import BrokerError, servers
 from betting_assets.streaming.landing.troubles import Kind, Troubles
-from betting_assets.streaming.ownership import Heartbeat, Ownership, OwnershipLostError
+from betting_assets.streaming.ownership import IDLE_SECONDS, Heartbeat, Ownership, OwnershipLostError
 from betting_assets.streaming.positions import SCORER, FencedError
 from betting_assets.streaming.scoring.asking import open_asker
 from betting_assets.streaming.scoring.feed import Feed
@@ -96,6 +96,8 @@ class Scorer:
         with ExitStack() as open_things:
             conn = open_things.enter_context(connect(self._url, autocommit=True))
             keeper_conn = open_things.enter_context(connect(self._url, autocommit=True))
+            # A process that hangs within a checkpoint must not hold its positions from whoever took over.
+            keeper_conn.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
             feed = open_things.enter_context(Feed(self._settings))
             asker = open_things.enter_context(open_asker(self._settings))
             pusher = RowPusher(feature_store(self._url, clock), VIEW, feature_names())  # type: ignore[arg-type]

@@ -7,16 +7,18 @@ for a run: what happens is what the sensors and the automation conditions do.
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from betting_assets.embedded import process_tree
 from betting_assets.embedded.kafka import EmbeddedKafka
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.settings import PROJECT_ROOT, Settings
@@ -49,6 +51,7 @@ LOOP_SECONDS = 300.0
 QUIET_SECONDS = 25.0
 """The automation sensor looks every ten seconds: when nothing was asked for so long, nothing more will be."""
 
+STOP_SECONDS, ORPHAN_SECONDS = 30.0, 3.0
 PROBE_PAUSE = 0.05
 
 Stage = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
@@ -248,15 +251,23 @@ class LiveDemo:
 
     @contextmanager
     def _process(self, name: str, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+        own = {**os.environ, **process_tree.mark(self._home, name)}
         with (self._home / "logs" / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [sys.executable, "-m", *command], env=own, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
             yield process
         finally:
-            process.terminate()
-            process.wait(60)
+            self._end(name, process)
+
+    def _end(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """End it, then what it has left: the daemon's code servers and runs live on without it for a while."""
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        process_tree.end(process_tree.marked(self._home, name), ORPHAN_SECONDS)
+        process.wait()
 
 
 COMMANDS = (

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kafka.errors import TopicAlreadyExistsError
 from pydantic import TypeAdapter
 
 from betting_assets.settings import Settings
 from betting_assets.sources.records import Record
-from betting_assets.streaming.kafka import admin_client
+from betting_assets.streaming.kafka import BrokerError, admin_client
 from betting_assets.streaming.messages import MatchResult, OddsTick, Prediction
 
 DEAD_LETTERS = ".dlq"
@@ -47,6 +48,15 @@ def create_topics(settings: Settings, topics: Iterable[Topic] = TOPICS) -> list[
     Raises:
         BrokerError: see `streaming.kafka`.
     """
+    try:
+        return _create(settings, list(topics))
+    except BrokerError as error:
+        if not isinstance(error.__cause__, TopicAlreadyExistsError):
+            raise
+        return _create(settings, list(topics))  # another process has made some of them in between
+
+
+def _create(settings: Settings, topics: list[Topic]) -> list[str]:
     retention = str(int(settings.topic_retention_hours * 3_600_000))
     wanted = {
         name: {

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.errors import TopicAlreadyExistsError
 
 from betting_assets.settings import Settings
-from betting_assets.streaming.kafka import BrokerError, consumer, options, producer, told
+from betting_assets.streaming.kafka import consumer, options, producer, told
 from betting_assets.streaming.landing.records import Message, read_leanly
 from betting_assets.streaming.topic_logs import BrokerLog, read_identities, read_logs
 from betting_assets.streaming.topics import TOPICS, create_topics
@@ -35,7 +34,7 @@ class Source:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.topics = {topic.name(settings): topic for topic in TOPICS}
-        _make_topics(settings)
+        create_topics(settings)
         with told(settings):
             self._admin = KafkaAdminClient(**options(settings), request_timeout_ms=REQUEST_MS)
         self._consumer = read_leanly(consumer(settings, request_timeout_ms=REQUEST_MS, **FETCH))
@@ -76,12 +75,3 @@ class Source:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _make_topics(settings: Settings) -> None:
-    try:
-        create_topics(settings)
-    except BrokerError as error:
-        if not isinstance(error.__cause__, TopicAlreadyExistsError):
-            raise
-        create_topics(settings)  # another process has made some of them in between

@@ -8,10 +8,9 @@ from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
-from kafka.errors import TopicAlreadyExistsError
 
 from betting_assets.settings import Settings
-from betting_assets.streaming.kafka import BrokerError, consumer, options, producer, told
+from betting_assets.streaming.kafka import consumer, options, producer, told
 from betting_assets.streaming.messages import Prediction
 from betting_assets.streaming.topic_logs import BrokerLog, read_identities, read_logs
 from betting_assets.streaming.topics import ODDS_TICKS, PREDICTIONS, create_topics
@@ -33,7 +32,7 @@ class Feed:
 
     def __init__(self, settings: Settings) -> None:
         self.topic, self._predictions = ODDS_TICKS.name(settings), PREDICTIONS.name(settings)
-        _make_topics(settings)
+        create_topics(settings)
         with told(settings):
             self._admin = KafkaAdminClient(**options(settings), request_timeout_ms=REQUEST_MS)
         self._consumer = consumer(settings, request_timeout_ms=REQUEST_MS, **FETCH)
@@ -88,12 +87,3 @@ class Feed:
         self._producer.close(timeout=REQUEST_MS / 1000)
         self._consumer.close(autocommit=False)
         self._admin.close()
-
-
-def _make_topics(settings: Settings) -> None:
-    try:
-        create_topics(settings)
-    except BrokerError as error:
-        if not isinstance(error.__cause__, TopicAlreadyExistsError):
-            raise
-        create_topics(settings)  # another process has made some of them in between

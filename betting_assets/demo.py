@@ -124,7 +124,7 @@ class Demo:
 
         if isinstance(self._source, SimulatorSource):
             try:
-                self.story.live = LiveDemo(self._settings, url, launcher.instance, self._stage).run()
+                self.story.live = LiveDemo(self._settings, url, launcher, self._stage).run()
             except LiveDemoError as error:
                 raise DemoError(str(error)) from error
         else:

@@ -26,8 +26,7 @@ from betting_assets.warehouse import deployments
 from betting_assets.warehouse.bulk import read_frame
 
 if TYPE_CHECKING:
-    import dagster as dg
-
+    from betting_assets.defs.launch import Launcher
     from betting_assets.defs.loop_story import Moment
     from betting_assets.sources.feed import Event
 
@@ -98,8 +97,8 @@ class LiveDemo:
         stage: see `terminal.Stages.stage`.
     """
 
-    def __init__(self, settings: Settings, url: str, instance: dg.DagsterInstance, stage: Stage) -> None:
-        self._settings, self._url, self._instance, self._stage = settings, url, instance, stage
+    def __init__(self, settings: Settings, url: str, launcher: Launcher, stage: Stage) -> None:
+        self._settings, self._url, self._instance, self._stage = settings, url, launcher.instance, stage
         self._home = settings.home.resolve()
         self._quiet_since = time.monotonic()
         self.story = LiveStory()

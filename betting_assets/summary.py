@@ -13,7 +13,7 @@ from betting_assets.terminal import plain_table
 if TYPE_CHECKING:
     from betting_assets.demo import Story
 
-DETAIL_WIDTH = 48
+DETAIL_WIDTH = 40
 MOST_SHOWN = 10
 """Upcoming matches of each market that the terminal shows; summary.json and the report have all."""
 
@@ -102,7 +102,7 @@ def _live(story: Story) -> dict[str, Any]:
 
 def _stream_facts(live: dict[str, Any]) -> Table:
     table = plain_table("Live: match days over Kafka", "")
-    table.columns[1].justify, table.columns[1].no_wrap = "left", False
+    table.columns[1].justify, table.columns[1].no_wrap, table.columns[1].max_width = "left", False, 64
     for name, n in live["stored"].items():
         table.add_row(name, f"{n:,}")
     table.add_row("withheld", ", ".join(f"{reason} {n:,}" for reason, n in live["withheld"].items()) or "none")

@@ -121,7 +121,7 @@ def told(findings: Sequence[Finding], before: Before) -> str:
 
 def _is_news(one: Seen, last: Attempt) -> bool:
     finding = one.finding
-    return finding.holds and one.at > last.at and last.handled.get(finding.cause) != finding.about
+    return finding.holds and one.at >= last.at and last.handled.get(finding.cause) != finding.about
 
 
 def _wait(last: Attempt, cooldown_minutes: float) -> float:

@@ -91,7 +91,7 @@ def test_numerical_optimization_finds_nothing_better(book):
     best, _ = optimum(p, prices)
     ours = growth(kelly_stakes(p, prices), p, prices)
     assert ours >= best - 1e-9
-    assert ours >= 0.0
+    assert ours >= -1e-15  # the logarithm of a sum that rounding leaves just below one
 
 
 @given(st.one_of(plausible_books(), books()))

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "streaming"))
 from scoring_world import MATCHES, World, bento_of, eventually, fill_store, folder, tick, world_settings
 
 from bentos.match_odds.deploying.runner import RunningBento
+from betting_assets.embedded.ports import is_free
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.sources.records import Trading
 from betting_assets.streaming.messages import OddsTick
@@ -227,6 +228,8 @@ def test_kill_9_of_the_bento_again_and_again_loses_no_last_tick(
                     with contextlib.suppress(psutil.NoSuchProcess):
                         one.kill()
                 bento.stop(0.1)
+                # A client that looks for it may have got its very port as its own, for a moment.
+                eventually(lambda: is_free(bento.grpc_port))
                 bento.start()
         finally:
             load.end()

@@ -1,4 +1,4 @@
-"""The demo on one simulated league: it tells what it did, and leaves nothing behind but its state and reports."""
+"""The demo on simulated leagues: it tells what it did, and leaves nothing behind but its state and reports."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 LIVE = ["broker, workers", "match day", "drifted match day", "closing the loop"]
 STAGES = ["database", "ingest", "features", "train 1x2", "train over_under", "deploy", "predict", *LIVE, "monitor"]
-HELD_BACK = 70
-"""Seven rounds of one league: one, and sixty matches after the drift was planted."""
+HELD_BACK = 90
+"""Three rounds of three leagues: one, and two after the drift was planted."""
 
 MARKETS = {"1x2": ["home", "draw", "away"], "over_under": ["over", "under"]}
 
 
 @pytest.fixture(scope="module")
 def demo(terminal: Terminal) -> subprocess.CompletedProcess[str]:
-    return terminal.run("demo", "--leagues", "SIM1", timeout=850, BETTING_TEST_SEASONS="1")
+    return terminal.run("demo", timeout=850, BETTING_TEST_SEASONS="1")
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_no_table_is_wider_than_100_columns_and_no_model_name_is_cut(demo: subpr
 
 def test_the_summary_counts_the_whole_world(summary: dict[str, Any]) -> None:
     assert summary["source"] == "simulator"
-    assert summary["leagues"] == ["SIM1"]
-    assert summary["matches"] == 6 * 20 * 19
+    assert summary["leagues"] == ["SIM1", "SIM2", "SIM3"]
+    assert summary["matches"] == 3 * 6 * 20 * 19
     assert summary["matches"] - summary["results"] == HELD_BACK
     assert summary["rejected"] == 0
     assert list(summary["seconds"]) == [*STAGES, "total"]

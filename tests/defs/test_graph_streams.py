@@ -13,14 +13,26 @@ from landed import MATCH, Landed
 from worlds import Graph
 
 from betting_assets.defs import stream_sensors
+from betting_assets.defs.resources import Platform
 from betting_assets.defs.streams import settle_stage
 from betting_assets.warehouse import tables
-from betting_assets.warehouse.database import connect, create_databases
+from betting_assets.warehouse.database import connect, create_databases, with_database, with_driver
 from betting_assets.warehouse.history import read_results
 from betting_assets.warehouse.ranges import OffsetRange, plan, unfinished
 
 TOPIC = "match.results.v1"
 DAY = dt.date(2026, 3, 7)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_registry(postgres_url: str) -> Iterator[None]:
+    """A registry without models: those of the session's story were trained in another database."""
+    with connect(postgres_url, autocommit=True) as conn, pytest.MonkeyPatch.context() as patch:
+        conn.execute("CREATE DATABASE mlflow_streams")
+        address = with_driver(with_database(postgres_url, "mlflow_streams"), "psycopg2")
+        patch.setattr(Platform, "tracking_url", property(lambda _: address))
+        yield
+        conn.execute("DROP DATABASE mlflow_streams WITH (FORCE)")
 
 
 @pytest.fixture

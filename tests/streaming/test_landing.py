@@ -132,11 +132,12 @@ def messages(settings: Settings, topic: str, number: int) -> list[object]:
 def test_a_row_that_the_database_refuses_is_a_dead_letter_and_its_batch_is_landed(stream_settings: Settings) -> None:
     execute(stream_settings, "ALTER TABLE stream.odds_tick ADD CONSTRAINT no_13 CHECK (sequence % 50 <> 13)")
     places = send(stream_settings, ticks(300), partition=0)
-    [nul] = send(stream_settings, [prediction(prediction_id="a\0b")], PREDICTIONS)
+    execute(stream_settings, "ALTER TABLE stream.prediction ADD CONSTRAINT no_ab CHECK (prediction_id <> 'ab')")
+    [refused_too] = send(stream_settings, [prediction(prediction_id="ab")], PREDICTIONS)
     land(stream_settings, dealt_with(stream_settings, 301))
     refused = {place for n, place in enumerate(places) if n % 50 == 13}
     assert landed(stream_settings) == sorted(set(places) - refused)
-    assert dead(stream_settings) == dict.fromkeys([*refused, nul], "refused_by_database")
+    assert dead(stream_settings) == dict.fromkeys([*refused, refused_too], "refused_by_database")
     details = query(stream_settings, "SELECT DISTINCT detail FROM stream.dead_letter WHERE detail LIKE '%no_13%'")
     assert len(details) == 1
     copies = messages(stream_settings, ODDS_TICKS.dead_letters(stream_settings), len(refused))

@@ -27,7 +27,7 @@ from betting_assets.usage import checked_settings, require_writable
 app = typer.Typer(
     help="""An open data platform for sports betting: from raw odds to a served, evaluated model.
 
-    First time here? `betting demo` runs everything on a small simulated world in about two minutes and tells what it
+    First time here? `betting demo` runs everything on a small simulated world in about four minutes and tells what it
     did. Then `betting up` keeps the platform running, and `betting ingest DIR` reads your football-data.co.uk files.
 
     Every setting is a variable BETTING_…, in the environment or in a file .env: BETTING_HOME is the folder that holds

@@ -12,16 +12,10 @@ from betting_assets.settings import Settings
 from betting_assets.streaming.kafka import BrokerError, servers
 from betting_assets.streaming.landing.session import ChangedError, Session, Tally
 from betting_assets.streaming.landing.source import Source
-from betting_assets.streaming.landing.troubles import Kind, Troubles
+from betting_assets.streaming.landing.troubles import AWAY, PATIENCE_SECONDS, Kind, Troubles
 from betting_assets.streaming.ownership import Heartbeat, Ownership, OwnershipLostError, connect_writing
 from betting_assets.streaming.positions import LANDER, FencedError
 from betting_assets.warehouse.database import DatabaseError, without_password
-
-PATIENCE_SECONDS = 60.0
-
-AWAY = ("08", "57P", "53300", "25P03")
-"""SQLSTATEs of a server that is going, coming, full of connections, or has ended an idle session. All others are
-refusals."""
 
 
 class LandingError(RuntimeError):
@@ -49,7 +43,7 @@ class Lander:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._settings, self._url, self._worker, self._patience = settings, url, worker, patience
-        self._troubles = Troubles(tell)
+        self._troubles = Troubles(tell, "landing again")
         self.tally = Tally(self._troubles.works)
 
     def run(self, stop: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""What keeps the lander from landing: told once, then once a minute while it lasts, and when it is over."""
+"""What keeps a reader of the topics from its work: told once, then once a minute while it lasts, and when it is over."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from enum import StrEnum
 
 TELL_SECONDS = 60.0
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
+PATIENCE_SECONDS = 60.0
+"""How long a database that refuses is tried."""
+
+AWAY = ("08", "57P", "53300", "25P03")
+"""SQLSTATEs of a server that is going, coming, full of connections, or has ended an idle session. All others are
+refusals."""
 
 
 class Kind(StrEnum):
@@ -18,10 +24,14 @@ class Kind(StrEnum):
 
 
 class Troubles:
-    """The trouble that lasts, if any, and how long to wait before the next try."""
+    """The trouble that lasts, if any, and how long to wait before the next try.
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    Args:
+        again: what is told when it is over.
+    """
+
+    def __init__(self, tell: Callable[[str], None], again: str) -> None:
+        self._tell, self._again = tell, again
         self._told_at: dict[Kind, float] = {}
         self._since: dict[Kind, float] = {}
         self._wait = FIRST_WAIT
@@ -40,7 +50,7 @@ class Troubles:
         for kind in [kind for kind in self._since if rows or kind is Kind.AWAY]:
             del self._since[kind]
             if self._told_at.pop(kind, None) is not None and not self._since:
-                self._tell("landing again")
+                self._tell(self._again)
         if not self._since:
             self._wait, self.line = FIRST_WAIT, None
 

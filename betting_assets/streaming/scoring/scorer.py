@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 
 from betting_assets.settings import Settings
 from betting_assets.streaming.kafka import BrokerError, servers
-from betting_assets.streaming.landing.troubles import Kind, Troubles
+from betting_assets.streaming.landing.troubles import AWAY, PATIENCE_SECONDS, Kind, Troubles
 from betting_assets.streaming.ownership import IDLE_SECONDS, Heartbeat, Ownership, OwnershipLostError
 from betting_assets.streaming.positions import SCORER, FencedError
 from betting_assets.streaming.scoring.asking import open_asker
@@ -23,11 +23,6 @@ from betting_assets.streaming.scoring.views import feature_names
 from betting_assets.warehouse.database import DatabaseError, connect, without_password
 
 VIEW = "match_market"
-PATIENCE_SECONDS = 60.0
-
-AWAY = ("08", "57P", "53300", "25P03")
-"""SQLSTATEs of a server that is going, coming, full of connections, or has ended an idle session. All others are
-refusals."""
 
 
 class ScoringError(RuntimeError):
@@ -55,7 +50,7 @@ class Scorer:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._settings, self._url, self._worker, self._patience = settings, url, worker, patience
-        self._troubles = Troubles(lambda line: tell("scoring again" if line == "landing again" else line))
+        self._troubles = Troubles(tell, "scoring again")
         self.tally = Tally(self._met, self._works)
 
     def run(self, stop: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""What keeps a reader of the topics from its work: told once, then once a minute while it lasts, and when it is over."""
+"""What keeps a reader of topics from its work: told once, then once a minute while it lasts, and when it is over."""
 
 from __future__ import annotations
 

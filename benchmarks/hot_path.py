@@ -1,6 +1,6 @@
 """How long from a tick to the prediction that speaks for it, through the real scorer and the real Bento.
 
-python benchmarks/hot_path.py [--quick] [--servers HOST:PORT] [--json FILE]
+python benchmarks/hot_path.py [--quick] [--rates N ...] [--servers HOST:PORT] [--json FILE]
 
 300 matches with two markets of eight bookmakers, full-size models (300 trees, 60 features), Apache Kafka and PostgreSQL
 with fsync on, `betting stream score` and a Bento of two workers as processes of their own. Ticks are due at times fixed
@@ -128,6 +128,7 @@ def settings_of(world: Stack, servers: str, grpc_port: int) -> Settings:
 def main() -> None:
     parser = arguments(__doc__, "5 seconds a rate instead of 30")
     parser.add_argument("--servers", help="host:port of a broker")
+    parser.add_argument("--rates", type=int, nargs="+", default=RATES, help="ticks a second")
     options = parser.parse_args()
     where, seconds, rows = print_machine(), 5.0 if options.quick else 30.0, []
     with stack(models=1) as world, broker(options.servers) as (servers, kafka_pid), world.bento() as bento:
@@ -139,7 +140,7 @@ def main() -> None:
             assert bento.pid is not None
             roots = {"scorer": pid, "bento": bento.pid, "postgres": world.postgres_pid, "clients": os.getpid()}
             roots |= {"kafka": kafka_pid} if kafka_pid else {}
-            for rate in RATES:
+            for rate in options.rates:
                 say(f"{rate} ticks/s")
                 rows.append(measured(ticker, meter, rate, seconds, roots))
         meter.close()

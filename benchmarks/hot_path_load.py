@@ -8,6 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from betting_assets.modelling.markets import MARKETS
 
 BOOKMAKERS = ("pinnacle", "bet365", "betvictor", "bwin", "ladbrokes", "unibet", "williamhill", "zeturf")
 FILL_RATE = 400
+PAUSE = 0.001
+"""Shortest sleep of the producer: ticks that are due within it go out together."""
 
 
 class Meter:
@@ -83,14 +86,25 @@ class Meter:
             self._waiting[key] = left
 
 
+@dataclass(frozen=True)
+class _Due:
+    """A tick that is ready but for its time."""
+
+    key: tuple[str, str]
+    seconds: float
+    head: bytes
+
+
 class Ticker:
-    """Produces ticks of all books of all matches, prices walking a little."""
+    """Produces ticks of all books of all matches, prices walking a little. They are made beforehand: it shares the
+    machine with what it measures.
+    """
 
     def __init__(self, servers: str, topic: str, ids: Sequence[str], meter: Meter) -> None:
         from confluent_kafka import Producer
 
         self._producer = Producer(
-            {"bootstrap.servers": servers, "linger.ms": 0, "acks": "all", "partitioner": "murmur2_random"}
+            {"bootstrap.servers": servers, "linger.ms": 2, "acks": "all", "partitioner": "murmur2_random"}
         )
         self._topic, self._ids, self._meter = topic, ids, meter
         self._rng = np.random.default_rng(7)
@@ -104,52 +118,55 @@ class Ticker:
     def every_book(self) -> None:
         """Each book once, at a rate that is easily kept."""
         books = [(m, market, maker) for m in self._ids for market in MARKETS for maker in BOOKMAKERS]
-        self._at_rate(books, FILL_RATE)
+        self._send_all(self._made(books, FILL_RATE))
 
     def run(self, rate: int, seconds: float) -> tuple[int, float]:
         """Ticks of random books; returns how many, and their rate."""
         count = int(rate * seconds)
         picks = self._rng.integers(0, [len(self._ids), len(MARKETS), len(BOOKMAKERS)], (count, 3)).tolist()
         markets = list(MARKETS)
+        ticks = self._made([(self._ids[m], markets[k], BOOKMAKERS[b]) for m, k, b in picks], rate)
         began = time.monotonic()
-        self._at_rate([(self._ids[m], markets[k], BOOKMAKERS[b]) for m, k, b in picks], rate)
+        self._send_all(ticks)
         return count, count / (time.monotonic() - began)
 
-    def _at_rate(self, books: Sequence[tuple[str, str, str]], rate: int) -> None:
-        start = time.monotonic()
-        for number, (match_id, market, maker) in enumerate(books):
-            due = start + number / rate
-            while (now := time.monotonic()) < due:
-                time.sleep(min(due - now, 0.005))
-                self._producer.poll(0)
-            self._send(match_id, market, maker)
-            self._producer.poll(0)
-        self._producer.flush(60)
+    def _made(self, books: Sequence[tuple[str, str, str]], rate: int) -> list[_Due]:
+        return [_Due((m, market), i / rate, self._head(m, market, maker)) for i, (m, market, maker) in enumerate(books)]
 
-    def _send(self, match_id: str, market: str, maker: str) -> None:
+    def _head(self, match_id: str, market: str, maker: str) -> bytes:
+        """A message up to its time, which comes last."""
         self._sequence += 1
         chances = self._fair[match_id, market] * np.exp(
             self._rng.normal(scale=0.02, size=len(MARKETS[market].selections))
         )
-        prices = (0.95 / (chances / chances.sum())).round(3).clip(1.01, 500.0).tolist()
         tick = {
             "schema_version": 1,
             "match_id": match_id,
             "bookmaker": maker,
             "market": market,
             "line": MARKETS[market].line,
-            "prices": prices,
-            "taken_at": dt.datetime.now(dt.UTC).isoformat(),
+            "prices": (0.95 / (chances / chances.sum())).round(3).clip(1.01, 500.0).tolist(),
             "sequence": self._sequence,
             "source": "benchmark",
         }
+        return json.dumps(tick).encode()[:-1]
+
+    def _send_all(self, ticks: Sequence[_Due]) -> None:
+        start = time.monotonic()
+        for tick in ticks:
+            while (early := start + tick.seconds - time.monotonic()) > 0:
+                self._producer.poll(0)
+                time.sleep(max(PAUSE, early if early < 0.005 else 0.005))
+            self._send(tick)
+        self._producer.flush(60)
+
+    def _send(self, tick: _Due) -> None:
         at = time.monotonic()
+        value = tick.head + f', "taken_at": "{dt.datetime.now(dt.UTC).isoformat()}"}}'.encode()
 
         def acknowledged(error: Any, message: Any) -> None:
             if error is not None:
                 raise RuntimeError(f"Kafka took no tick: {error}")
-            self._meter.sent((match_id, market), message.offset(), at)
+            self._meter.sent(tick.key, message.offset(), at)
 
-        self._producer.produce(
-            self._topic, key=match_id.encode(), value=json.dumps(tick).encode(), on_delivery=acknowledged
-        )
+        self._producer.produce(self._topic, key=tick.key[0].encode(), value=value, on_delivery=acknowledged)

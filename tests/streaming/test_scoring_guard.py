@@ -38,7 +38,7 @@ def reason(*books, reference="pinnacle"):
     found = faults(lines, "1x2", LIMITS)
     left = counted(lines.books, found)
     best = best_prices(left, left.trusted)
-    return withheld(lines, found, consensus(left, reference), best, reference, np.array([match.is_in_play]))[0]
+    return withheld(lines, found, consensus(left, reference), best, reference, lines.in_play.any(axis=1))[0]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from betting_assets.betting.odds import MarginMethod
 from betting_assets.modelling.feature_tables import match_market
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.streaming.scoring.books import At, Book, Line, Match, Names, moment, quoted
-from betting_assets.streaming.scoring.guard import Limits
-from betting_assets.streaming.scoring.views import feature_columns, market_views
+from betting_assets.streaming.scoring.guard import Limits, Reason
+from betting_assets.streaming.scoring.views import feature_columns, market_views, newest
 
 NOW = 1_800_000_000_000_000
 MAKERS = ["pinnacle", "market-average", "market-maximum", "bet365", "bwin", "zz"]
@@ -89,11 +89,12 @@ matches = st.lists(st.fixed_dictionaries({market: books_of(market) for market in
 def test_any_set_of_books_gives_the_row_that_the_batch_gives(given_matches, method, reference):
     names = Names()
     held = [Match(names, books) for books in given_matches]
-    columns = feature_columns(market_views(held, names, LOOSE, reference, method))
+    views = market_views(held, names, LOOSE, reference, method)
+    columns = feature_columns(views)
     stream = pd.DataFrame(columns, index=[f"m{i}" for i in range(len(held))])
     frame = _as_the_batch_has_them(given_matches)
     batch = match_market(frame, reference=reference, method=method).set_index("match_id")
-    times = pd.Series({f"m{i}": moment(match.newest) for i, match in enumerate(held)}, dtype="datetime64[us, UTC]")
+    times = pd.Series({f"m{i}": moment(time) for i, time in enumerate(newest(views))}, dtype="datetime64[us, UTC]")
     assert (batch["event_timestamp"] <= times[batch.index]).all()
     for (
         spec
@@ -134,6 +135,15 @@ def test_times_survive_the_arrays_to_the_microsecond():
     for taken_at in (946_684_800_000_001, NOW + 7, 4_102_444_799_999_999):
         line = Line("1x2", names, [Book("a", (2.0, 3.0, 4.0), (), "open", False, taken_at, 0, At(1, 0, 0))])
         assert quoted([line], "1x2", names).newest.tolist() == [taken_at]
+
+
+@pytest.mark.parametrize("market", list(MARKETS))
+def test_a_match_is_in_play_in_every_market_as_soon_as_one_book_says_so(market):
+    names, told = Names(), Book("a", (2.0, 3.0, 4.0), (), "open", True, NOW, 0, At(1, 0, 0))
+    before = told._replace(in_play=False)
+    held = [Match(names, {"1x2": [before]}), Match(names, {"1x2": [before, told._replace(bookmaker="b")]})]
+    reasons = market_views(held, names, LOOSE, "pinnacle", MarginMethod.POWER)[market].reasons
+    assert [reason is Reason.IN_PLAY for reason in reasons] == [False, True]
 
 
 @pytest.mark.parametrize("market", list(MARKETS))

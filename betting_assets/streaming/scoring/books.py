@@ -6,6 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -119,16 +120,6 @@ class Line:
         return True
 
     @property
-    def newest(self) -> int:
-        """Time of the newest book, microseconds since 1970."""
-        return max(book.taken_at for book in self.books.values())
-
-    @property
-    def is_in_play(self) -> bool:
-        """Whether any bookmaker says so: many never do."""
-        return any(book.in_play for book in self.books.values())
-
-    @property
     def block(self) -> Floats:
         """A row a book, by name of the bookmaker: prices, lay, number, time, whether open, whether in play.
 
@@ -165,11 +156,11 @@ class Quoted:
     is_open: Booleans
     in_play: Booleans
 
-    @property
+    @cached_property
     def there(self) -> Booleans:
         return np.asarray(self.books.bookmaker != EMPTY)
 
-    @property
+    @cached_property
     def newest(self) -> Integers:
         """(n,), time of the newest book of each line."""
         return np.asarray(np.where(self.there, self.books.taken_at, 0).max(axis=1))
@@ -199,15 +190,6 @@ class Match:
     def __init__(self, names: Names, books: Mapping[str, Sequence[Book]]) -> None:
         self.logged: dict[str, int] = {}
         self.lines = {market: Line(market, names, books.get(market, ())) for market in MARKETS}
-
-    @property
-    def newest(self) -> int:
-        """Time of the newest book of all lines, microseconds since 1970."""
-        return max((line.newest for line in self.lines.values() if line.books), default=0)
-
-    @property
-    def is_in_play(self) -> bool:
-        return any(line.is_in_play for line in self.lines.values() if line.books)
 
 
 def is_modelled(tick: Tick) -> bool:

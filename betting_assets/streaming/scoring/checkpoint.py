@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -11,17 +13,16 @@ from kafka import TopicPartition
 
 from betting_assets.modelling.markets import MARKETS
 from betting_assets.streaming.positions import SCORER, advance
-from betting_assets.streaming.scoring.books import LINES, At, Book, microseconds, moment
+from betting_assets.streaming.scoring.books import LINES, At, Book, microseconds
 
 UPSERT = """
     INSERT INTO stream.current_book AS known (match_id, market, line, bookmaker, prices, lay, trading, in_play,
         taken_at, sequence, tick_epoch, tick_partition, tick_offset)
-    SELECT match_id, market, line, bookmaker, prices::float8[], lay::float8[], trading, in_play, taken_at, sequence,
-           epoch, partition, "offset"
-      FROM unnest(%s::text[], %s::text[], %s::float8[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[],
-                  %s::timestamptz[], %s::bigint[], %s::int[], %s::int[], %s::bigint[])
-        AS r(match_id, market, line, bookmaker, prices, lay, trading, in_play, taken_at, sequence, epoch, partition,
-             "offset")
+    SELECT match_id, market, line, bookmaker, prices, lay, trading, in_play,
+           timestamptz 'epoch' + taken_at * interval '1 microsecond', sequence, epoch, partition, "offset"
+      FROM json_to_recordset(%s::json)
+        AS r(match_id text, market text, line float8, bookmaker text, prices float8[], lay float8[], trading text,
+             in_play bool, taken_at bigint, sequence bigint, epoch int, partition int, "offset" bigint)
      ORDER BY match_id, market, line, bookmaker
     ON CONFLICT (match_id, market, line, bookmaker) DO UPDATE
        SET prices = excluded.prices, lay = excluded.lay, trading = excluded.trading, in_play = excluded.in_play,
@@ -56,7 +57,7 @@ def save(conn: psycopg.Connection, changed: Changed, moves: Mapping[TopicPartiti
         for partition, move in sorted(moves.items()):
             advance(conn, SCORER, partition.topic, partition.partition, move.epoch, move.old, move.new)
         if changed:
-            conn.execute(UPSERT, _columns(changed))
+            conn.execute(UPSERT, [_records(changed)])
 
 
 def load(conn: psycopg.Connection, match_ids: Sequence[str]) -> dict[str, dict[str, list[Book]]]:
@@ -85,26 +86,27 @@ def newest_time(conn: psycopg.Connection) -> int:
     return 0 if newest is None else microseconds(newest)
 
 
-def _columns(changed: Changed) -> list[list[object]]:
-    rows = [
-        (
-            match_id,
-            market,
-            LINES[market],
-            bookmaker,
-            _array(book.prices),
-            _array(book.lay) if book.lay else None,
-            book.trading,
-            book.in_play,
-            moment(book.taken_at),
-            book.sequence,
-            *book.at,
-        )
+def _records(changed: Changed) -> str:
+    """As JSON: lists of thousands of parameters would take longer to send than to write."""
+    records = [
+        {
+            "match_id": match_id,
+            "market": market,
+            "line": LINES[market],
+            "bookmaker": bookmaker,
+            "prices": _numbers(book.prices),
+            "lay": _numbers(book.lay) or None,
+            "trading": book.trading,
+            "in_play": book.in_play,
+            "taken_at": book.taken_at,
+            "sequence": book.sequence,
+            **book.at._asdict(),
+        }
         for (match_id, market, bookmaker), book in changed.items()
     ]
-    return [list(column) for column in zip(*rows, strict=True)]
+    return json.dumps(records, allow_nan=False)
 
 
-def _array(numbers: Iterable[float]) -> str:
-    """As PostgreSQL reads one: lists of lists would become one array of two dimensions."""
-    return "{" + ",".join(map(repr, numbers)) + "}"
+def _numbers(prices: Sequence[float]) -> list[float | str]:
+    """JSON has no NaN, but PostgreSQL reads the word."""
+    return ["NaN" if math.isnan(price) else price for price in prices]

@@ -20,6 +20,8 @@ from betting_assets.streaming.scoring.checkpoint import Changed, Move, save
 PUSH_SECONDS = 0.05
 """Least time from one push to the next: what comes in between is pushed together, only the newest row of each match."""
 
+REST, LONGEST_REST = 3.0, 0.25
+"""How much longer than at work the thread rests, and the most seconds: the thread that scores needs the processor."""
 
 Rows = Mapping[str, tuple[Any, ...]]
 """Rows of the view match_market by match, see `feature_repo.push_rows.Row`."""
@@ -136,6 +138,7 @@ class Keeper:
             self._flush()
             save(self._conn, checkpoint.changed, checkpoint.moves)
             self._checkpoint = None
+        took = time.monotonic() - began
         with self._changes:
-            self._changes.wait_for(lambda: self._closing, began + PUSH_SECONDS - time.monotonic())
+            self._changes.wait_for(lambda: self._closing, max(PUSH_SECONDS - took, min(REST * took, LONGEST_REST)))
         return True

@@ -23,15 +23,29 @@ class Question:
 
     Attributes:
         place: of the match in the views.
-        row: what the Bento is asked; None where `reason` and `detail` say why it is not.
+        steady: what the model reads beside the odds; None where `reason` and `detail` say why it is not asked.
+        odds: what it reads of them, one a selection.
+        logged_time: of the newest feature, where the answer should be kept in the prediction log; else None.
     """
 
     match_id: str
     market: str
     place: int
-    row: ScoreRow | None
+    steady: Steady | None
+    odds: Sequence[float | None] = ()
+    logged_time: dt.datetime | None = None
     reason: Reason | None = None
     detail: str | None = None
+
+    def row(self) -> ScoreRow:
+        """What the Bento is asked."""
+        from bentos.match_odds.contract import ScoreRow
+        from bentos.match_odds.proto.messages import SteadyFeatures
+
+        assert self.steady is not None
+        features = SteadyFeatures(self.steady, dict(zip(MARKETS[self.market].market_columns, self.odds, strict=True)))
+        named = self.match_id if self.logged_time is not None else None
+        return ScoreRow.model_construct(features=features, match_id=named, feature_time=self.logged_time)
 
 
 def question(
@@ -47,28 +61,25 @@ def question(
 
     Args:
         card: of the model; None where the service has none for the market.
-        logged_time: of the newest feature, where the answer should be kept in the prediction log; else None.
+        logged_time: see Question.
     """
-    from bentos.match_odds.contract import ScoreRow
-    from bentos.match_odds.proto.messages import SteadyFeatures
-
     if view.reasons[place] is Reason.IN_PLAY:
-        return Question(match_id, market, place, None, Reason.IN_PLAY, "the match is under way: models know it before")
+        return _not(match_id, market, place, Reason.IN_PLAY, "the match is under way: models know it before")
     if strength.fault is not None:
-        return Question(match_id, market, place, None, Reason.MISSING_FEATURES, strength.fault)
+        return _not(match_id, market, place, Reason.MISSING_FEATURES, strength.fault)
     if card is None:
-        line = f"the service has no model for market {market}"
-        return Question(match_id, market, place, None, Reason.NO_MODEL, line)
+        return _not(match_id, market, place, Reason.NO_MODEL, f"the service has no model for market {market}")
     steady = _steady(card, strength)
     if isinstance(steady, str):
-        return Question(match_id, market, place, None, Reason.MISSING_FEATURES, f"features of {match_id}: {steady}")
+        return _not(match_id, market, place, Reason.MISSING_FEATURES, f"features of {match_id}: {steady}")
     odds: Sequence[float | None] = [None] * len(MARKETS[market].selections)
     if view.agreed.found[place]:
         odds = view.agreed.probabilities[place].tolist()
-    features = SteadyFeatures(steady, dict(zip(MARKETS[market].market_columns, odds, strict=True)))
-    named = match_id if logged_time is not None else None
-    row = ScoreRow.model_construct(features=features, match_id=named, feature_time=logged_time)
-    return Question(match_id, market, place, row)
+    return Question(match_id, market, place, steady, odds, logged_time)
+
+
+def _not(match_id: str, market: str, place: int, reason: Reason, detail: str) -> Question:
+    return Question(match_id, market, place, None, reason=reason, detail=detail)
 
 
 def _steady(card: ModelCard, strength: Strength) -> Steady | str:

@@ -90,6 +90,8 @@ def _reason_line(reason: Reason, asked: Question, view: MarketView, limits: Limi
 
 
 def _excluded(view: MarketView, place: int, limits: Limits) -> tuple[Excluded, ...]:
+    if not view.is_faulty[place]:
+        return ()
     faults = view.faults[place]
     slots = np.flatnonzero(faults).tolist()
     names, books = view.quoted.books.names, view.quoted.books.bookmaker[place]

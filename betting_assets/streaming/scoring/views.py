@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,25 +48,43 @@ class MarketView:
     suspended: Booleans
     reasons: list[Reason | None]
 
+    @cached_property
+    def is_faulty(self) -> list[bool]:
+        """By match, whether any book does not count."""
+        told: list[bool] = np.asarray(self.faults.any(axis=1)).tolist()
+        return told
+
 
 def market_views(
     matches: Sequence[Match], names: Names, limits: Limits, reference: str, method: MarginMethod
 ) -> dict[str, MarketView]:
     """Every modelled market of these matches."""
-    in_play = np.array([match.is_in_play for match in matches], dtype=np.bool_)
-    return {market: _view(matches, market, names, limits, reference, method, in_play) for market in MARKETS}
+    books = {market: quoted([match.lines[market] for match in matches], market, names) for market in MARKETS}
+    in_play = _in_play(list(books.values()))
+    return {market: _view(of_market, market, limits, reference, method, in_play) for market, of_market in books.items()}
+
+
+def _in_play(books: Sequence[Quoted]) -> Booleans:
+    """Whether any book of any market says so: many bookmakers never do."""
+    said: Booleans = np.array([of_market.in_play.any(axis=1) for of_market in books])
+    return np.asarray(said.any(axis=0))
+
+
+def newest(views: Mapping[str, MarketView]) -> list[int]:
+    """Time of the newest book of each match, microseconds since 1970."""
+    times: Integers = np.array([view.quoted.newest for view in views.values()])
+    latest: list[int] = np.asarray(times.max(axis=0)).tolist()
+    return latest
 
 
 def _view(
-    matches: Sequence[Match],
+    all_books: Quoted,
     market: str,
-    names: Names,
     limits: Limits,
     reference: str,
     method: MarginMethod,
     in_play: Booleans,
 ) -> MarketView:
-    all_books = quoted([match.lines[market] for match in matches], market, names)
     found = faults(all_books, market, limits)
     books = counted(all_books.books, found)
     agreed, best = consensus(books, reference, method), best_prices(books, books.trusted)

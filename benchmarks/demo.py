@@ -1,4 +1,5 @@
-"""The demo as a user runs it, on a fresh state folder: seconds by stage, and peak memory of every process.
+"""The demo as a user runs it, on a fresh state folder: seconds by stage, peak memory of every process, and how long a
+planted drift took to a retrained model, live, with the requests that failed meanwhile.
 
 python benchmarks/demo.py [--quick] [--json FILE]
 
@@ -22,6 +23,8 @@ from _common import arguments, print_machine, write_json
 COMMAND = Path(sys.executable).with_name("betting")
 SAMPLE_SECONDS = 0.25
 MB = 1024 * 1024
+DRIFT_TO_LIVE_SECONDS = 120
+LIVE = ("seconds_from_drift_to_live", "asked_meanwhile", "failed_meanwhile", "failed_runs", "timeline")
 
 
 def kind(process: psutil.Process) -> str:
@@ -80,6 +83,7 @@ def measure(quick: bool) -> dict[str, Any]:
         "whole_seconds": seconds,
         "peak_mb": {name: round(peak) for name, peak in sorted(peaks.items())},
         "peak_mb_of_all": round(max(whole)),
+        "live": {name: summary["live"][name] for name in LIVE} if summary["live"] else None,
     }
 
 
@@ -93,6 +97,11 @@ def main() -> None:
     print(f"\n{'largest process':<20} {'peak MB':>8}")
     for name, peak in [*result["peak_mb"].items(), ("all together", result["peak_mb_of_all"])]:
         print(f"{name:<20} {peak:>8,}")
+    if live := result["live"]:
+        print(f"\ndrift planted → live: {live['seconds_from_drift_to_live']} s, target {DRIFT_TO_LIVE_SECONDS}")
+        print(f"requests meanwhile: {live['asked_meanwhile']:,}, failed: {live['failed_meanwhile']}")
+        for one in live["timeline"]:
+            print(f"{one['seconds']:>8.1f} s  {one['what']}")
     write_json(given.json, {"machine": where, **result})
 
 

@@ -3,85 +3,36 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from daemons import daemon_environment, instance_of, running, until
 from landed import FIXTURE, KICKOFF, Landed
 
 from betting_assets.defs.launch import fail_interrupted_runs
-from betting_assets.embedded.ports import free_port
-from betting_assets.instance import dagster_home, environment
-from betting_assets.settings import Settings
 from betting_assets.sources.records import match_id
-from betting_assets.warehouse.database import connect, create_databases
+from betting_assets.warehouse.database import connect
 from betting_assets.warehouse.history import read_results
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 TOPIC = "match.results.v1"
 LOCATION = Path(__file__).with_name("daemon_location.py")
-PATIENCE = 400
 
 
-class Daemon:
-    """A real dagster-daemon, with its code server and runs in its own process group."""
-
-    def __init__(self, variables: dict[str, str], log: Path) -> None:
-        self._variables, self._log = os.environ | variables, log
-        self._process: subprocess.Popen[bytes] | None = None
-        self._groups: list[int] = []
-
-    def start(self) -> None:
-        command = [sys.executable, "-W", "ignore", "-m", "dagster._daemon", "run", "-f", str(LOCATION)]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, env=self._variables, stdout=log, stderr=log, start_new_session=True, cwd=self._log.parent
-            )
-        self._groups.append(self._process.pid)
-
-    def kill(self, *, with_runs: bool) -> None:
-        assert self._process is not None
-        if with_runs:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        else:
-            self._process.kill()
-        self._process.wait(30)
-
-    def end(self) -> None:
-        for group in self._groups:
-            try:
-                os.killpg(group, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        if self._process is not None:
-            self._process.wait(30)
+@pytest.fixture
+def variables(database: str, postgres_url: str, tmp_path: Path) -> dict[str, str]:
+    return daemon_environment(database, postgres_url, tmp_path / "home")
 
 
-@contextmanager
-def running(variables: dict[str, str], log: Path) -> Iterator[Daemon]:
-    daemon = Daemon(variables, log)
-    daemon.start()
-    try:
-        yield daemon
-    finally:
-        daemon.end()
-
-
-def until(condition: Callable[[], bool], what: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {PATIENCE} s; the daemon's log ends with\n{log.read_text()[-3000:]}")
-        time.sleep(0.5)
+@pytest.fixture
+def instance(variables: dict[str, str], tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with instance_of(variables, tmp_path / "home") as found:
+        yield found
 
 
 class Season:
@@ -107,29 +58,11 @@ class Season:
                 self.scores[name] = score
 
 
-@pytest.fixture
-def variables(database: str, postgres_url: str, tmp_path: Path) -> dict[str, str]:
-    create_databases(postgres_url)
-    settings = Settings(_env_file=None, home=tmp_path / "home", kafka_servers=f"127.0.0.1:{free_port()}")
-    return environment(settings, database)
-
-
-@pytest.fixture
-def instance(variables: dict[str, str], tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        found = dg.DagsterInstance.from_config(str(dagster_home(tmp_path / "home")))
-        found.wipe()
-        yield found
-        found.dispose()
-
-
 def test_a_daemon_that_is_killed_again_and_again_loses_and_doubles_no_range(
     database: str, variables: dict[str, str], instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     log = tmp_path / "daemon.log"
-    with connect(database, autocommit=True) as conn, running(variables, log) as daemon:
+    with connect(database, autocommit=True) as conn, running(LOCATION, variables, log) as daemon:
         season = Season(Landed(conn))
 
         def planned() -> int:

@@ -1,4 +1,4 @@
-"""Every real recording, end to end through the broker, held against a second reading of the file written here.
+"""Every real recording, through the broker into PostgreSQL, held against a second reading of the file written here.
 
 The second reading shares no code with the readers: plain json, csv and dicts.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from feed_topics import results, ticks
+from landings import dead, dealt_with, land, landed, query
 
 from betting_assets.settings import Settings
 from betting_assets.sources.betfair.ladder import Ladder
@@ -40,13 +41,45 @@ def recordings() -> Path:
 
 
 def replayed(settings: Settings, *paths: Path, league: str = "") -> tuple[dict[str, FeedFile], list[OddsTick]]:
-    """Through the broker and back; counts of files, of acknowledgements and of the topic agree."""
+    """Through the broker and the lander; counts of files, of acknowledgements, of topic and tables agree.
+
+    Returns the ticks of the topic, which are held against the second reading; the landed ones are the same.
+    """
     files = find(paths)
     published = publish(settings, events(files, league))
     told = ticks(settings)
     assert published.by_topic["odds.ticks.v1"] == len(told) == sum(file.account.ticks for file in files)
     assert published.by_topic["match.results.v1"] == sum(file.account.results for file in files)
+    land(settings, dealt_with(settings, sum(published.by_topic.values())))
+    assert landed_ticks(settings) == Counter(map(as_landed, told))
+    assert len(landed(settings, "stream.match_result")) == published.by_topic["match.results.v1"]
+    assert not dead(settings)
     return {file.account.file: file for file in files}, told
+
+
+def as_landed(tick: OddsTick) -> tuple[Any, ...]:
+    """A tick as its row; text, for a missing price is NaN there, which is not itself."""
+    lay = None if tick.lay is None else nan_for_none(tick.lay)
+    how = (str(nan_for_none(tick.prices)), str(lay), tick.trading.value, tick.in_play)
+    told = None if tick.fixture is None else (tick.fixture.home, tick.fixture.away)
+    return (tick.match_id, tick.bookmaker, tick.market.value, tick.line, *how, tick.taken_at, tick.sequence, told)
+
+
+def nan_for_none(prices: tuple[float | None, ...]) -> list[float]:
+    return [float("nan") if price is None else price for price in prices]
+
+
+def landed_ticks(settings: Settings) -> Counter[tuple[Any, ...]]:
+    rows = query(
+        settings,
+        """SELECT match_id, bookmaker, market, line, prices, lay, trading, in_play, taken_at, sequence, fixture
+           FROM stream.odds_tick""",
+    )
+    return Counter(
+        (*names, str(prices), str(lay), *how, None if fixture is None else (fixture["home"], fixture["away"]))
+        for *names, prices, lay, trading, in_play, taken_at, sequence, fixture in rows
+        for how in [(trading, in_play, taken_at, sequence)]
+    )
 
 
 def messages(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,102 @@
+"""kill -9 of the Dagster daemon around a retraining: no cause is lost, and none is trained for twice."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from daemons import daemon_environment, instance_of, running, until
+
+from betting_assets.defs.cause_log import TRAINING_SET, as_metadata, last_trained
+from betting_assets.defs.causes import CAUSE_TAG
+from betting_assets.defs.launch import fail_interrupted_runs
+from betting_assets.modelling.causes import CauseName, Finding
+from betting_assets.modelling.markets import MARKETS
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+
+LOCATION = Path(__file__).with_name("retrain_location.py")
+MARKET = "1x2"
+ROUNDS = 6
+QUIET_SECONDS = 8.0
+"""Four ticks of the location's sensor: time enough to ask for one training too many."""
+
+OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+@pytest.fixture
+def variables(database: str, postgres_url: str, tmp_path: Path) -> dict[str, str]:
+    return daemon_environment(database, postgres_url, tmp_path / "home")
+
+
+@pytest.fixture
+def instance(variables: dict[str, str], tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with instance_of(variables, tmp_path / "home") as found:
+        yield found
+
+
+def report_drift(instance: dg.DagsterInstance, about: str) -> None:
+    """As the check does: of one market only."""
+    found = {
+        market: Finding(
+            CauseName.DRIFT, market == MARKET, about, f"{about} drifted" if market == MARKET else "no drift"
+        )
+        for market in MARKETS
+    }
+    evaluation = dg.AssetCheckEvaluation(
+        asset_key=TRAINING_SET, check_name=CauseName.DRIFT.value, passed=False, metadata=as_metadata(found)
+    )
+    instance.report_runless_asset_event(evaluation)
+
+
+def finished(instance: dg.DagsterInstance, market: str, about: str | None = None) -> bool:
+    """The newest training was judged, and dealt with this drift."""
+    last = last_trained(instance, market)
+    if last is None or last.judged < last.began:
+        return False
+    return about is None or last.handled.get(CauseName.DRIFT.value) == about
+
+
+def is_quiet(instance: dg.DagsterInstance) -> bool:
+    return all(run.status in OVER for run in instance.get_runs())
+
+
+def why(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """What the event log says of a run that failed."""
+    records = instance.get_records_for_run(run_id).records
+    return [f"{r.event_log_entry.timestamp:.1f} {r.event_log_entry.user_message[:300]}" for r in records]
+
+
+def test_a_daemon_that_is_killed_again_and_again_trains_once_for_each_cause(
+    variables: dict[str, str], instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    log = tmp_path / "daemon.log"
+    interrupted: list[str] = []
+    with running(LOCATION, variables, log) as daemon:
+        until(lambda: all(finished(instance, market) for market in MARKETS), "what was never trained is trained", log)
+        until(lambda: is_quiet(instance), "the first trainings end", log)
+        first = len(instance.get_runs())
+        for round_ in range(ROUNDS):
+            about = f"match_odds_1x2/{round_}"
+            report_drift(instance, about)
+            # At another moment each time: not yet seen, requested, starting, training, judging.
+            time.sleep(round_ * 1.7)
+            daemon.kill(with_runs=bool(round_ % 2))
+            if round_ % 2:
+                interrupted += fail_interrupted_runs(instance)
+            daemon.start()
+            until(lambda about=about: finished(instance, MARKET, about), f"{about} is trained for", log)
+        until(lambda: is_quiet(instance), "every training ends", log)
+        time.sleep(QUIET_SECONDS)
+
+    runs = instance.get_runs()
+    later = [run for run in runs[: len(runs) - first] if TRAINING_SET in (run.asset_selection or ())]
+    assert {run.tags["dagster/partition"] for run in later} == {MARKET}, "the drift of one market trains no other"
+    failed = {run.run_id for run in later if run.status is not dg.DagsterRunStatus.SUCCESS}
+    assert failed <= set(interrupted), [why(instance, run_id) for run_id in failed - set(interrupted)]
+    causes = Counter(run.tags[CAUSE_TAG] for run in later if run.run_id not in failed)
+    assert causes == {f"drift: match_odds_1x2/{round_} drifted": 1 for round_ in range(ROUNDS)}

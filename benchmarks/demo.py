@@ -24,7 +24,7 @@ COMMAND = Path(sys.executable).with_name("betting")
 SAMPLE_SECONDS = 0.25
 MB = 1024 * 1024
 DRIFT_TO_LIVE_SECONDS = 120
-LIVE = ("seconds_from_drift_to_live", "asked_meanwhile", "failed_meanwhile", "failed_runs", "timeline")
+LIVE = ("seconds_from_drift_to_live", "asked_meanwhile", "failed_meanwhile", "failures", "failed_runs", "timeline")
 
 
 def kind(process: psutil.Process) -> str:
@@ -99,7 +99,7 @@ def main() -> None:
         print(f"{name:<20} {peak:>8,}")
     if live := result["live"]:
         print(f"\ndrift planted → live: {live['seconds_from_drift_to_live']} s, target {DRIFT_TO_LIVE_SECONDS}")
-        print(f"requests meanwhile: {live['asked_meanwhile']:,}, failed: {live['failed_meanwhile']}")
+        print(f"requests meanwhile: {live['asked_meanwhile']:,}, failed: {live['failed_meanwhile']} {live['failures'] or ''}")
         for one in live["timeline"]:
             print(f"{one['seconds']:>8.1f} s  {one['what']}")
     write_json(given.json, {"machine": where, **result})

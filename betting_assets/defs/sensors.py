@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from betting_assets.defs.fixture_sensor import new_fixtures
 from betting_assets.defs.history import new_partitions
 from betting_assets.defs.resources import Platform, close_orphans
 from betting_assets.defs.stream_sensors import landed, settle_results
@@ -29,4 +30,4 @@ def cancelled_mlflow_runs(context: dg.RunStatusSensorContext, platform: dg.Resou
     close_orphans(platform, context.instance)
 
 
-SENSORS = [automation, new_partitions, landed, settle_results, failed_mlflow_runs, cancelled_mlflow_runs]
+SENSORS = [automation, new_partitions, landed, settle_results, new_fixtures, failed_mlflow_runs, cancelled_mlflow_runs]

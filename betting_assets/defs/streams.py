@@ -65,7 +65,10 @@ class LiveConfig(dg.Config):
     """What to merge."""
 
     ranges: list[OffsetsConfig] = Field(default_factory=list)
-    """The matches of these messages. None: the matches that ended on the days of the run's partitions."""
+    """The matches of these messages."""
+
+    matches: list[str] = Field(default_factory=list)
+    """These matches. Neither ranges nor matches: those that ended on the days of the run's partitions."""
 
 
 @dg.asset(
@@ -82,10 +85,11 @@ class LiveConfig(dg.Config):
 def live_history(
     context: dg.AssetExecutionContext, config: LiveConfig, platform: dg.ResourceParam[Platform]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Matches that streams know to be over: fixture, result, statistics, first and closing books, merged into the
+    """What streams know of matches: fixture and first books, then result, statistics and closing books, merged into the
     history. What files said stays. Merging a day or a range of offsets again changes nothing."""
-    if config.ranges:
-        merged = merge_live(platform.url, ranges=[_with_table(one, platform.settings) for one in config.ranges])
+    if config.ranges or config.matches:
+        ranges = [_with_table(one, platform.settings) for one in config.ranges]
+        merged = merge_live(platform.url, ranges=ranges, matches=config.matches)
     else:
         merged = merge_live(platform.url, days=[dt.date.fromisoformat(key) for key in context.partition_keys])
     for match, reason in merged.unknown.items():

@@ -1,8 +1,9 @@
-"""From landed messages to the canonical tables: what streams tell of matches that are over.
+"""From landed messages to the canonical tables: what streams tell of matches, over or to come.
 
 - The newest result of a match counts, by (finished_at, sequence). A void one takes back a score that a stream wrote,
   with the predictions that were settled by it.
-- A match that core.match lacks is added from the fixture that its messages tell, see `live_matches`.
+- A match that core.match lacks is added from the fixture that its messages tell, see `live_matches`; before there is a
+  result, too, so that it has features when it is asked about.
 - A stream never changes what a source of files said. A row counts as the stream's own if a landed message says just
   that; such a row follows later messages, any other one stays.
 - A result may be used by features from the midnight (UTC) after the match date, as in files.
@@ -33,7 +34,7 @@ class Merged:
     """What a merge did; counts are rows of the canonical tables.
 
     Attributes:
-        matches: whose results were looked at.
+        matches: that were looked at.
         kept: of these, with a score from files that differs from the stream's, or that the stream calls void.
         unknown: why the match could not be written, by match_id.
     """
@@ -55,16 +56,23 @@ class Merged:
         return written + self.statistics + self.books
 
 
-def merge_live(url: str, *, days: Collection[dt.date] = (), ranges: Iterable[tuple[Table, OffsetRange]] = ()) -> Merged:
-    """Merge the matches that ended on `days` (UTC), and those of the messages in `ranges` of a landed table.
+def merge_live(
+    url: str,
+    *,
+    days: Collection[dt.date] = (),
+    ranges: Iterable[tuple[Table, OffsetRange]] = (),
+    matches: Collection[str] = (),
+) -> Merged:
+    """Merge the matches that ended on `days` (UTC), those of the messages in `ranges` of a landed table, and `matches`.
 
     Planned ranges that lie within `ranges` are marked as done, in the same transaction.
     """
     ranges = list(ranges)
     with connect(url) as conn:
         conn.execute("SELECT pg_advisory_xact_lock(hashtext('betting merge_live'))")
-        _choose(conn, days, ranges)
+        _choose(conn, days, ranges, matches)
         _newest_results(conn)
+        _to_come(conn)
         added, unknown = add_matches(conn)
         removed = _remove_void(conn)
         inserted, updated = _write_results(conn)
@@ -97,11 +105,17 @@ def days_of(conn: psycopg.Connection, ranges: Iterable[OffsetRange]) -> list[dt.
     return sorted(found)
 
 
-def _choose(conn: psycopg.Connection, days: Collection[dt.date], ranges: list[tuple[Table, OffsetRange]]) -> None:
+def _choose(
+    conn: psycopg.Connection,
+    days: Collection[dt.date],
+    ranges: list[tuple[Table, OffsetRange]],
+    matches: Collection[str],
+) -> None:
     conn.execute("CREATE TEMP TABLE chosen (match_id text PRIMARY KEY) ON COMMIT DROP")
+    conn.execute("INSERT INTO chosen SELECT DISTINCT unnest(%s::text[])", [list(matches)])
     conn.execute(
         """INSERT INTO chosen SELECT DISTINCT match_id FROM unnest(%s::date[]) day JOIN stream.match_result
-               ON finished_at >= day AND finished_at < day + 1""",
+               ON finished_at >= day AND finished_at < day + 1 ON CONFLICT DO NOTHING""",
         [list(days)],
     )
     for table, one in ranges:
@@ -133,6 +147,20 @@ def _newest_results(conn: psycopg.Connection) -> None:
             ORDER BY r.match_id, r.finished_at DESC, r.sequence DESC, r.epoch DESC, r.partition DESC, r."offset" DESC"""
     )
     conn.execute("CREATE UNIQUE INDEX ON newest (match_id)")
+
+
+def _to_come(conn: psycopg.Connection) -> None:
+    """Chosen matches of which there are odds and no result yet, from files neither, beside the others."""
+    conn.execute(
+        """INSERT INTO newest (match_id, status, statistics, fixture)
+           SELECT match_id, 'to come', '{}', (SELECT t.fixture FROM stream.odds_tick t
+                                               WHERE t.match_id = c.match_id AND t.fixture IS NOT NULL
+                                               ORDER BY t.taken_at DESC, t.sequence DESC LIMIT 1)
+             FROM chosen c
+            WHERE NOT EXISTS (SELECT FROM newest n WHERE n.match_id = c.match_id)
+              AND NOT EXISTS (SELECT FROM core.result r WHERE r.match_id = c.match_id)
+              AND EXISTS (SELECT FROM stream.odds_tick t WHERE t.match_id = c.match_id)"""
+    )
     conn.execute("ANALYZE newest")
 
 

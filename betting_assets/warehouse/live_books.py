@@ -1,8 +1,9 @@
-"""The books of matches that are over, from their landed ticks: what could be bet on first, and the closing line.
+"""The books of matches from their landed ticks: what could be bet on first and, once they are over, the closing line.
 
 - Only trusted ticks count: taken before the kick-off (where it is unknown: before the end of the match date), with
   trading open and not in play, complete, and with a sum of 1/price as the files' books must have it.
-- `close` is the last of them of each bookmaker on each line. A closing book of files stays as it is.
+- `close` is the last of them of each bookmaker on each line, once there is a result. A closing book of files stays as
+  it is.
 - `pre_close` is the first of them, for matches only that have none from files. The decision time of such a match, the
   earliest of its pre_close books, is therefore the time of the first complete tick of the match.
 """
@@ -18,13 +19,14 @@ _ENDS = """
     CREATE TEMP TABLE ends ON COMMIT DROP AS
     SELECT * FROM (
         SELECT t.match_id, t.market, t.line, t.bookmaker, t.prices, t.taken_at,
-               lag(t.match_id) OVER book IS NULL AS is_first, lead(t.match_id) OVER book IS NULL AS is_last
+               lag(t.match_id) OVER book IS NULL AS is_first,
+               lead(t.match_id) OVER book IS NULL AND n.status = 'final' AS is_last
           FROM newest n
           JOIN core.match m USING (match_id)
           JOIN stream.odds_tick t USING (match_id)
           JOIN unnest(%(markets)s::text[], %(highest)s::float8[]) AS trusted (market, highest) USING (market)
          CROSS JOIN LATERAL (SELECT sum(1 / price) AS booksum FROM unnest(t.prices) price) s
-         WHERE n.status = 'final' AND t.trading = 'open' AND NOT t.in_play
+         WHERE n.status <> 'void' AND t.trading = 'open' AND NOT t.in_play
            AND t.taken_at < coalesce(m.kickoff, (n.fixture ->> 'kickoff')::timestamptz,
                                      (m.match_date + 1)::timestamp AT TIME ZONE 'UTC')
            AND s.booksum <= trusted.highest

@@ -19,7 +19,7 @@ def add_matches(conn: psycopg.Connection) -> tuple[int, dict[str, str]]:
     """
     missing = conn.execute(
         """SELECT n.match_id, n.fixture::text FROM newest n LEFT JOIN core.match m USING (match_id)
-            WHERE m.match_id IS NULL AND n.status = 'final' ORDER BY match_id"""
+            WHERE m.match_id IS NULL AND n.status <> 'void' ORDER BY match_id"""
     ).fetchall()
     if not missing:
         return 0, {}
@@ -40,6 +40,17 @@ def add_matches(conn: psycopg.Connection) -> tuple[int, dict[str, str]]:
             match.model_dump() | {"source": SOURCE},
         ).rowcount
     return added, unknown
+
+
+def missing_matches(conn: psycopg.Connection) -> list[str]:
+    """Matches that the scorer has odds of and core.match lacks, where a landed tick tells the fixture."""
+    rows = conn.execute(
+        """SELECT DISTINCT c.match_id FROM stream.current_book c
+            WHERE NOT EXISTS (SELECT FROM core.match m WHERE m.match_id = c.match_id)
+              AND EXISTS (SELECT FROM stream.odds_tick t WHERE t.match_id = c.match_id AND t.fixture IS NOT NULL)
+            ORDER BY c.match_id"""
+    ).fetchall()
+    return [name for (name,) in rows]
 
 
 def _match(name: str, told: str | None, pools: dict[str, str]) -> Match:

@@ -9,14 +9,15 @@ from collections.abc import Iterator
 import dagster as dg
 import pandas as pd
 import pytest
-from landed import MATCH, Landed
+from landed import FIXTURE, KICKOFF, MATCH, Landed
 from worlds import Graph
 
-from betting_assets.defs import stream_sensors
+from betting_assets.defs import fixture_sensor, stream_sensors
 from betting_assets.defs.resources import Platform
 from betting_assets.defs.streams import settle_stage
 from betting_assets.warehouse import tables
 from betting_assets.warehouse.database import connect, create_databases, with_database, with_driver
+from betting_assets.warehouse.fixtures import upcoming_matches
 from betting_assets.warehouse.history import read_results
 from betting_assets.warehouse.ranges import OffsetRange, plan, unfinished
 
@@ -80,8 +81,9 @@ def execute(graph: Graph, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
 
 
 def reason(found: dg.SensorResult | dg.SkipReason) -> str:
-    assert isinstance(found, dg.SkipReason)
-    return str(found.skip_message)
+    skipped = found.skip_reason if isinstance(found, dg.SensorResult) else found
+    assert isinstance(skipped, dg.SkipReason)
+    return str(skipped.skip_message)
 
 
 def test_new_results_make_one_run_that_settles_them_and_makes_what_depends_on_them(
@@ -209,6 +211,39 @@ def test_a_range_of_a_topic_that_nobody_keeps_is_refused_in_one_line(small: Grap
     outcome = small.run(stage.job, stage.partition, **(stage.ops or {}))
     assert not outcome.success
     assert "no messages of the topic 'nothing.v1' are kept" in str(outcome.error)
+
+
+def test_a_match_that_only_odds_tell_of_is_known_with_features_before_it_begins(small: Graph, landed: Landed) -> None:
+    new, at = "xx_2026-03-08_cedar_elm", KICKOFF - dt.timedelta(minutes=60)
+    landed.conn.execute("TRUNCATE stream.current_book")
+    landed.tick(-60, match_id=new, fixture=FIXTURE | {"home": "cedar", "away": "elm", "match_date": "2026-03-08"})
+    landed.book(new)
+    found = tick(small, "new_fixtures")
+    again = tick(small, "new_fixtures")
+    assert request_of(found).run_key == request_of(again).run_key, "a killed daemon asks once"
+    assert execute(small, request_of(found)).success
+    upcoming = upcoming_matches(small.url).set_index("match_id")
+    assert upcoming.loc[new, "event_timestamp"] == pd.Timestamp(at)
+    assert isinstance(found, dg.SensorResult)
+    assert "has every match" in reason(tick(small, "new_fixtures", found.cursor))
+
+
+def test_a_fixture_that_is_refused_is_not_asked_for_again_and_again(
+    small: Graph, landed: Landed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landed.conn.execute("TRUNCATE stream.current_book")
+    landed.tick(-60, match_id="xx_2026-03-08_fir_gorse", fixture=FIXTURE)
+    landed.book("xx_2026-03-08_fir_gorse")
+    found = tick(small, "new_fixtures")
+    _start(small, begin(small, request_of(found)))
+    assert "a run deals with" in reason(tick(small, "new_fixtures"))
+    for run in small.instance.get_runs(dg.RunsFilter(tags={"betting/fixtures": "yes"})):
+        small.instance.report_run_failed(run, "the test ends it")
+    assert isinstance(found, dg.SensorResult)
+    kept = tick(small, "new_fixtures", found.cursor)
+    assert "1 matches were asked for" in reason(kept)
+    monkeypatch.setattr(fixture_sensor, "AGAIN_SECONDS", 0.001)
+    assert request_of(tick(small, "new_fixtures", found.cursor)).run_key != request_of(found).run_key
 
 
 def test_landed_rows_are_reported_once_in_one_event_a_day(small: Graph, landed: Landed) -> None:

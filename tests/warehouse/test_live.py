@@ -23,6 +23,7 @@ from betting_assets.warehouse import tables
 from betting_assets.warehouse.database import connect
 from betting_assets.warehouse.history import read_books, read_matches, read_results, read_statistics, write_batch
 from betting_assets.warehouse.live import Merged, days_of, merge_live
+from betting_assets.warehouse.live_matches import missing_matches
 from betting_assets.warehouse.ranges import OffsetRange, plan, unfinished
 
 DAY = KICKOFF.date()
@@ -274,6 +275,60 @@ def test_a_fixture_that_only_ticks_tell_is_enough(database: str, landed: Landed)
     landed.tick(-4)
     landed.result(fixture=None)
     assert merge(database).added == 1
+
+
+def test_a_match_to_come_is_there_with_its_first_books_and_gets_the_others_with_its_result(
+    database: str, landed: Landed
+) -> None:
+    landed.tick(-3000, fixture=FIXTURE)
+    landed.tick(-2000, (2.1, 3.4, 3.9))
+    merged = merge_live(database, matches=[MATCH])
+    assert (merged.added, merged.books) == (1, 1)
+    assert merge_live(database, matches=[MATCH]).changed == 0
+    assert scores(database) == []
+    assert books(database, "pre_close") == {"acme": [2.0, 3.5, 4.0]}
+    assert books(database, "close") == {}
+
+    def decided() -> list[pd.Timestamp]:
+        first = feature_tables.first_quotes(read_books(database))
+        return list(feature_tables.decision_times(read_matches(database), first))
+
+    before = decided()
+    landed.tick(-1, (2.2, 3.3, 3.8))
+    landed.result()
+    assert merge(database).added == 0
+    assert scores(database) == [(MATCH, 2, 1)]
+    assert books(database, "close") == {"acme": [2.2, 3.3, 3.8]}
+    assert decided() == before, "what was served and what is trained on are of one moment"
+
+
+def test_a_range_of_ticks_adds_the_matches_to_come_that_it_tells_of(database: str, landed: Landed) -> None:
+    landed.tick(-3000, fixture=FIXTURE)
+    assert merge_live(database, ranges=[(tables.odds_tick, OffsetRange("odds.ticks.v1", 1, 0, 0, 1))]).added == 1
+
+
+def test_a_match_to_come_whose_fixture_is_none_is_told_and_writes_nothing(database: str, landed: Landed) -> None:
+    landed.tick(-3000, fixture=FIXTURE | {"home": "cedar"})
+    merged = merge_live(database, matches=[MATCH])
+    assert merged.changed == 0
+    assert "its fixture is that of" in merged.unknown[MATCH]
+
+
+def test_a_match_of_files_that_is_over_is_not_to_come(database: str, landed: Landed) -> None:
+    write_batch(database, files())
+    landed.tick(-3000, fixture=FIXTURE)
+    assert merge_live(database, matches=[MATCH]).matches == 0
+
+
+def test_missing_are_matches_with_odds_whose_fixture_was_told(database: str, landed: Landed) -> None:
+    known, untold = "xx_2026-03-07_cedar_elm", "xx_2026-03-07_fir_gorse"
+    for match in (MATCH, known, untold):
+        landed.book(match)
+    landed.tick(-10, fixture=FIXTURE)
+    landed.tick(-9, match_id=untold)
+    landed.tick(-9, match_id=known, fixture=FIXTURE | {"home": "cedar", "away": "elm"})
+    merge_live(database, matches=[known])
+    assert missing_matches(landed.conn) == [MATCH]
 
 
 def test_a_league_that_is_there_gives_its_rating_pool(database: str, landed: Landed) -> None:

@@ -99,7 +99,9 @@ def main() -> None:
         print(f"{name:<20} {peak:>8,}")
     if live := result["live"]:
         print(f"\ndrift planted → live: {live['seconds_from_drift_to_live']} s, target {DRIFT_TO_LIVE_SECONDS}")
-        print(f"requests meanwhile: {live['asked_meanwhile']:,}, failed: {live['failed_meanwhile']} {live['failures'] or ''}")
+        print(f"requests meanwhile: {live['asked_meanwhile']:,}, failed: {live['failed_meanwhile']}")
+        for reason, count in live["failures"].items():
+            print(f"{count:>8,} × {reason}")
         for one in live["timeline"]:
             print(f"{one['seconds']:>8.1f} s  {one['what']}")
     write_json(given.json, {"machine": where, **result})

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -57,7 +58,7 @@ class Ownership:
     Args:
         url: the database.
         reader: `lander` or `scorer`.
-        worker: tells processes apart; default host:pid.
+        worker: tells processes apart; default host:pid:random, for containers may share a host's name and their pids.
 
     Raises:
         DatabaseError: the database cannot be reached.
@@ -65,7 +66,7 @@ class Ownership:
 
     def __init__(self, url: str, reader: str, worker: str | None = None) -> None:
         self.reader = reader
-        self.worker = worker or f"{platform.node()}:{os.getpid()}"
+        self.worker = worker or f"{platform.node()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.owned: frozenset[TopicPartition] = frozenset()
         self._conn = connect(url, autocommit=True)
         try:

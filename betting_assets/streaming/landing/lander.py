@@ -12,10 +12,10 @@ from betting_assets.settings import Settings
 from betting_assets.streaming.kafka import BrokerError, servers
 from betting_assets.streaming.landing.session import ChangedError, Session, Tally
 from betting_assets.streaming.landing.source import Source
-from betting_assets.streaming.landing.troubles import AWAY, PATIENCE_SECONDS, Kind, Troubles
 from betting_assets.streaming.ownership import Heartbeat, Ownership, OwnershipLostError, connect_writing
 from betting_assets.streaming.positions import LANDER, FencedError
-from betting_assets.warehouse.database import DatabaseError, without_password
+from betting_assets.streaming.troubles import PATIENCE_SECONDS, Kind, Troubles
+from betting_assets.warehouse.database import DatabaseError
 
 
 class LandingError(RuntimeError):
@@ -58,7 +58,8 @@ class Lander:
                 with Ownership(self._url, LANDER, self._worker) as ownership:
                     self._with(ownership, stop)
             except (OwnershipLostError, DatabaseError, psycopg.Error) as error:
-                self._database_failed(error)
+                if line := self._troubles.met_database(error, self._url, self._patience):
+                    raise LandingError(f"{line}: mend it, then start the lander again") from error
                 stop.wait(self._troubles.pause())
 
     def _with(self, ownership: Ownership, stop: threading.Event) -> None:
@@ -83,29 +84,3 @@ class Lander:
         if isinstance(error, BrokerError):
             return f"{error}; waiting for it"
         return f"Kafka at {servers(self._settings)}: {error or type(error).__name__}; waiting for it"
-
-    def _database_failed(self, error: Exception) -> None:
-        """Raises LandingError if the database has refused for too long."""
-        where = without_password(self._url)
-        refusal = _refusal(error)
-        if refusal is None:
-            self._troubles.met(Kind.AWAY, f"database {where}: {_gist(error)}; waiting for it")
-            return
-        line = f"database {where} refuses to be written to: {_gist(refusal)} (SQLSTATE {refusal.sqlstate})"
-        self._troubles.met(Kind.REFUSED, f"{line}; nothing is lost, trying again for {self._patience:.0f} s")
-        if self._troubles.seconds(Kind.REFUSED) >= self._patience:
-            raise LandingError(f"{line}; nothing is lost: mend it, then start the lander again") from error
-
-
-def _refusal(error: BaseException | None) -> psycopg.Error | None:
-    """The error behind `error` by which a living database refuses; None when it is away."""
-    while error is not None:
-        if isinstance(error, psycopg.Error) and error.sqlstate and not error.sqlstate.startswith(AWAY):
-            return error
-        error = error.__cause__
-    return None
-
-
-def _gist(error: Exception) -> str:
-    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return primary or " ".join(str(error).split())

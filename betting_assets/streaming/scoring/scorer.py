@@ -12,7 +12,6 @@ from kafka.errors import KafkaError
 
 from betting_assets.settings import Settings
 from betting_assets.streaming.kafka import BrokerError, servers
-from betting_assets.streaming.landing.troubles import AWAY, PATIENCE_SECONDS, Kind, Troubles
 from betting_assets.streaming.ownership import IDLE_SECONDS, Heartbeat, Ownership, OwnershipLostError
 from betting_assets.streaming.positions import SCORER, FencedError
 from betting_assets.streaming.scoring.asking import open_asker
@@ -21,7 +20,8 @@ from betting_assets.streaming.scoring.keeper import Keeper
 from betting_assets.streaming.scoring.session import ChangedError, Session, Tally
 from betting_assets.streaming.scoring.strength import Strengths, strength_reader
 from betting_assets.streaming.scoring.views import feature_names
-from betting_assets.warehouse.database import DatabaseError, connect, without_password
+from betting_assets.streaming.troubles import PATIENCE_SECONDS, Kind, Troubles, gist
+from betting_assets.warehouse.database import DatabaseError, connect
 
 VIEW = "match_market"
 
@@ -67,7 +67,10 @@ class Scorer:
                 with Ownership(self._url, SCORER, self._worker) as ownership:
                     self._with(ownership, stop)
             except (OwnershipLostError, DatabaseError, psycopg.Error) as error:
-                self._database_failed(error)
+                line = self._troubles.met_database(error, self._url, self._patience)
+                self.tally.line = self._troubles.line
+                if line:
+                    raise ScoringError(f"{line}: mend it, then start the scorer again") from error
                 stop.wait(self._troubles.pause())
 
     def _with(self, ownership: Ownership, stop: threading.Event) -> None:
@@ -78,7 +81,7 @@ class Scorer:
             except (ChangedError, FencedError, TimeoutError) as error:
                 self._met(f"{error}; starting over")
             except (KafkaError, BrokerError) as error:
-                self._met(f"Kafka at {servers(self._settings)}: {_gist(error)}; waiting for it")
+                self._met(f"Kafka at {servers(self._settings)}: {gist(error)}; waiting for it")
             if not stop.is_set():
                 ownership.renew({}, Heartbeat(self.tally.ticks, 0, self._troubles.line))
                 stop.wait(self._troubles.pause())
@@ -103,20 +106,8 @@ class Scorer:
             _settle_garbage()
             session.run(stop)
 
-    def _database_failed(self, error: Exception) -> None:
-        """Raises ScoringError if the database has refused for too long."""
-        line = f"database {without_password(self._url)}"
-        state = error.sqlstate if isinstance(error, psycopg.Error) else None
-        if state is None or state.startswith(AWAY):
-            self._met(f"{line}: {_gist(error)}; waiting for it")
-            return
-        line = f"{line} refuses: {_gist(error)} (SQLSTATE {state}); nothing is lost"
-        self._met(f"{line}, trying again for {self._patience:.0f} s", Kind.REFUSED)
-        if self._troubles.seconds(Kind.REFUSED) >= self._patience:
-            raise ScoringError(f"{line}: mend it, then start the scorer again") from error
-
-    def _met(self, line: str, kind: Kind = Kind.AWAY) -> None:
-        self._troubles.met(kind, line)
+    def _met(self, line: str) -> None:
+        self._troubles.met(Kind.AWAY, line)
         self.tally.line = self._troubles.line
 
     def _works(self) -> None:
@@ -128,8 +119,3 @@ def _settle_garbage() -> None:
     """What was imported and opened is no garbage: looking through it took a tenth of a second, again and again."""
     gc.collect()
     gc.freeze()
-
-
-def _gist(error: Exception) -> str:
-    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return primary or " ".join(str(error).split()) or type(error).__name__

@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
+import psycopg
+
+from betting_assets.warehouse.database import without_password
+
 TELL_SECONDS = 60.0
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 PATIENCE_SECONDS = 60.0
@@ -45,6 +49,16 @@ class Troubles:
             self._told_at[kind] = now
             self._tell(self.line)
 
+    def met_database(self, error: BaseException, url: str, patience: float) -> str | None:
+        """A database is away or refuses; returns the line when it has refused for `patience` seconds."""
+        where, refusal = without_password(url), _refusal(error)
+        if refusal is None:
+            self.met(Kind.AWAY, f"database {where}: {gist(error)}; waiting for it")
+            return None
+        line = f"database {where} refuses: {gist(refusal)} (SQLSTATE {refusal.sqlstate}); nothing is lost"
+        self.met(Kind.REFUSED, f"{line}, trying again for {patience:.0f} s")
+        return line if self.seconds(Kind.REFUSED) >= patience else None
+
     def works(self, rows: int) -> None:
         """Broker and database answered. Only rows that were landed prove that none are refused."""
         for kind in [kind for kind in self._since if rows or kind is Kind.AWAY]:
@@ -62,3 +76,18 @@ class Troubles:
         """Seconds until the next try: more after each."""
         pause, self._wait = self._wait, min(2 * self._wait, LONGEST_WAIT)
         return pause
+
+
+def gist(error: BaseException) -> str:
+    """What an error says, in one line."""
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return primary or " ".join(str(error).split()) or type(error).__name__
+
+
+def _refusal(error: BaseException | None) -> psycopg.Error | None:
+    """The error behind `error` by which a living database refuses; None when it is away."""
+    while error is not None:
+        if isinstance(error, psycopg.Error) and error.sqlstate and not error.sqlstate.startswith(AWAY):
+            return error
+        error = error.__cause__
+    return None

@@ -64,15 +64,6 @@ class Landed:
         } | more
         self._land(MATCH_RESULTS.base, "stream.match_result", row)
 
-    def book(self, match_id: str = MATCH, bookmaker: str = "acme") -> None:
-        """What the scorer keeps of a match."""
-        self.conn.execute(
-            """INSERT INTO stream.current_book (match_id, market, line, bookmaker, prices, trading, in_play, taken_at,
-                                                sequence, tick_epoch, tick_partition, tick_offset)
-               VALUES (%s, '1x2', 0, %s, '{2.0,3.5,4.0}', 'open', false, %s, 0, 1, 0, 0)""",
-            [match_id, bookmaker, KICKOFF],
-        )
-
     def _land(self, topic: str, table: str, row: dict[str, Any]) -> None:
         epoch, partition = row.pop("epoch", 1), row.pop("partition", 0)
         offset = self.offsets.get((topic, epoch, partition), 0)

@@ -28,7 +28,7 @@ UNDER_WAY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.Dagste
     job_name=JOB,
     minimum_interval_seconds=INTERVAL,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests one run of settle_live for matches that the scorer has odds of and the history lacks: their"
+    description="Requests one run of settle_live for matches that landed odds tell of and the history lacks: their"
     " fixtures, first books and features. One run at a time.",
 )
 def new_fixtures(

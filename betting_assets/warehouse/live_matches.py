@@ -43,12 +43,11 @@ def add_matches(conn: psycopg.Connection) -> tuple[int, dict[str, str]]:
 
 
 def missing_matches(conn: psycopg.Connection) -> list[str]:
-    """Matches that the scorer has odds of and core.match lacks, where a landed tick tells the fixture."""
+    """Matches of which a landed tick tells the fixture, and which core.match lacks."""
     rows = conn.execute(
-        """SELECT DISTINCT c.match_id FROM stream.current_book c
-            WHERE NOT EXISTS (SELECT FROM core.match m WHERE m.match_id = c.match_id)
-              AND EXISTS (SELECT FROM stream.odds_tick t WHERE t.match_id = c.match_id AND t.fixture IS NOT NULL)
-            ORDER BY c.match_id"""
+        """SELECT DISTINCT match_id FROM stream.odds_tick t
+            WHERE fixture IS NOT NULL AND NOT EXISTS (SELECT FROM core.match m WHERE m.match_id = t.match_id)
+            ORDER BY match_id"""
     ).fetchall()
     return [name for (name,) in rows]
 

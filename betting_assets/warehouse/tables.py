@@ -381,6 +381,7 @@ odds_tick = Table(
     *_landed(),
     Index(None, "match_id", "taken_at"),
     Index("odds_tick_taken_at_brin", "taken_at", postgresql_using="brin"),
+    Index("odds_tick_told_fixture", "match_id", postgresql_where=text("fixture IS NOT NULL")),
     schema="stream",
     comment="Every odds tick that was valid, exactly once.",
 )

@@ -215,9 +215,7 @@ def test_a_range_of_a_topic_that_nobody_keeps_is_refused_in_one_line(small: Grap
 
 def test_a_match_that_only_odds_tell_of_is_known_with_features_before_it_begins(small: Graph, landed: Landed) -> None:
     new, at = "xx_2026-03-08_cedar_elm", KICKOFF - dt.timedelta(minutes=60)
-    landed.conn.execute("TRUNCATE stream.current_book")
     landed.tick(-60, match_id=new, fixture=FIXTURE | {"home": "cedar", "away": "elm", "match_date": "2026-03-08"})
-    landed.book(new)
     found = tick(small, "new_fixtures")
     again = tick(small, "new_fixtures")
     assert request_of(found).run_key == request_of(again).run_key, "a killed daemon asks once"
@@ -231,9 +229,7 @@ def test_a_match_that_only_odds_tell_of_is_known_with_features_before_it_begins(
 def test_a_fixture_that_is_refused_is_not_asked_for_again_and_again(
     small: Graph, landed: Landed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    landed.conn.execute("TRUNCATE stream.current_book")
     landed.tick(-60, match_id="xx_2026-03-08_fir_gorse", fixture=FIXTURE)
-    landed.book("xx_2026-03-08_fir_gorse")
     found = tick(small, "new_fixtures")
     _start(small, begin(small, request_of(found)))
     assert "a run deals with" in reason(tick(small, "new_fixtures"))

@@ -1,4 +1,4 @@
-"""A real dagster-daemon that can be killed, on an instance of the test's own."""
+"""A real dagster-daemon that can be killed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import dagster as dg
 import pytest
-
-from betting_assets.embedded.ports import free_port
-from betting_assets.instance import dagster_home, environment
-from betting_assets.settings import Settings
-from betting_assets.warehouse.database import create_databases
 
 PATIENCE = 400
 
@@ -72,20 +66,3 @@ def until(condition: Callable[[], bool], what: str, log: Path) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"{what}: not within {PATIENCE} s; the daemon's log ends with\n{log.read_text()[-3000:]}")
         time.sleep(0.5)
-
-
-def daemon_environment(database: str, postgres_url: str, home: Path) -> dict[str, str]:
-    create_databases(postgres_url)
-    settings = Settings(_env_file=None, home=home, kafka_servers=f"127.0.0.1:{free_port()}")
-    return environment(settings, database)
-
-
-@contextmanager
-def instance_of(variables: dict[str, str], home: Path) -> Iterator[dg.DagsterInstance]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        found = dg.DagsterInstance.from_config(str(dagster_home(home)))
-        found.wipe()
-        yield found
-        found.dispose()

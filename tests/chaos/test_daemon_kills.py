@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from daemons import daemon_environment, instance_of, running, until
+from daemons import running, until
 from landed import FIXTURE, KICKOFF, Landed
 
 from betting_assets.defs.launch import fail_interrupted_runs
@@ -22,17 +21,6 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 TOPIC = "match.results.v1"
 LOCATION = Path(__file__).with_name("daemon_location.py")
-
-
-@pytest.fixture
-def variables(database: str, postgres_url: str, tmp_path: Path) -> dict[str, str]:
-    return daemon_environment(database, postgres_url, tmp_path / "home")
-
-
-@pytest.fixture
-def instance(variables: dict[str, str], tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_of(variables, tmp_path / "home") as found:
-        yield found
 
 
 class Season:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from daemons import daemon_environment, instance_of, running, until
+from daemons import running, until
 
 from betting_assets.defs.cause_log import TRAINING_SET, as_metadata, last_trained
 from betting_assets.defs.causes import CAUSE_TAG
@@ -26,17 +25,6 @@ QUIET_SECONDS = 8.0
 """Four ticks of the location's sensor: time enough to ask for one training too many."""
 
 OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-
-
-@pytest.fixture
-def variables(database: str, postgres_url: str, tmp_path: Path) -> dict[str, str]:
-    return daemon_environment(database, postgres_url, tmp_path / "home")
-
-
-@pytest.fixture
-def instance(variables: dict[str, str], tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_of(variables, tmp_path / "home") as found:
-        yield found
 
 
 def report_drift(instance: dg.DagsterInstance, about: str) -> None:

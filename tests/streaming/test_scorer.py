@@ -231,3 +231,19 @@ def test_answers_are_logged_at_once_and_then_only_from_time_to_time(world: World
             world.all_spoken_for()
     eventually(lambda: len(logged()) >= 2)
     assert logged() == [("1x2", True, True), ("over_under", True, True)]
+
+
+def test_a_platform_without_features_yet_is_waited_for(world: World) -> None:
+    """`betting up` starts the scorer before anything was ingested."""
+    from feature_repo.operations import apply_definitions
+    from feature_repo.store import feature_store, forget
+
+    forget()
+    with psycopg.connect(world.url) as connection:
+        connection.execute("TRUNCATE feast.feature_views, feast.feature_view_version_history")
+    with world.scorer():
+        eventually(lambda: any("not in the registry" in line for line in world.said))
+        world.send(tick(MATCH))
+        apply_definitions(feature_store(world.url, "wall"))
+        assert world.all_spoken_for()[MATCH, "1x2"].withheld is None
+    assert "scoring again" in world.said

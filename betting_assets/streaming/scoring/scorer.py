@@ -33,7 +33,8 @@ class ScoringError(RuntimeError):
 class Scorer:
     """Scores the ticks of the settings' topic until it is told to stop.
 
-    What is away is waited for. A database that refuses (full disk, read-only, no such table) is tried for `patience`
+    What is away is waited for, the feature store's definitions too: a new platform has none before its first
+    features. A database that refuses (full disk, read-only, no such table) is tried for `patience`
     seconds.
 
     Args:
@@ -59,7 +60,6 @@ class Scorer:
 
         Raises:
             ScoringError: the database kept refusing.
-            NotAppliedError: the feature store has no definitions.
             LogError: the broker's log is another one, or lacks messages.
         """
         while not stop.is_set():
@@ -75,11 +75,15 @@ class Scorer:
 
     def _with(self, ownership: Ownership, stop: threading.Event) -> None:
         """Sessions, one after the other, under one ownership; a broker that is away does not end it."""
+        from feature_repo.operations import NotAppliedError
+
         while not stop.is_set():
             try:
                 self._session(ownership, stop)
             except (ChangedError, FencedError, TimeoutError) as error:
                 self._met(f"{error}; starting over")
+            except NotAppliedError as error:
+                self._met(f"{gist(error)}; waiting for it")
             except (KafkaError, BrokerError) as error:
                 self._met(f"Kafka at {servers(self._settings)}: {gist(error)}; waiting for it")
             if not stop.is_set():

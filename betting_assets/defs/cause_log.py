@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from betting_assets.modelling.causes import CauseName, Finding, Seen, handled
 
 TRAINING_SET = dg.AssetKey("training_set")
 EVALUATION = dg.AssetKey("model_evaluation")
+PARTITION_TAG = "dagster/partition"
+NEWEST_RUNS = 10
+"""Of a market: a training and its gate are one run or two, a few more may be asked for by hand."""
 
 
 def as_metadata(found: Mapping[str, Finding]) -> dict[str, Any]:
@@ -60,6 +64,17 @@ def last_trained(instance: dg.DagsterInstance, market: str) -> Trained | None:
         judged=0.0 if judged is None else judged.timestamp,
         cause=str(values.get("cause", "")),
     )
+
+
+def last_moved(instance: dg.DagsterInstance, market: str) -> float:
+    """When a market's newest runs ended (seconds since 1970, 0 where there is none); infinity while one is under way.
+
+    Whatever is cut by market lies between the training set and the deployment.
+    """
+    runs = instance.get_run_records(dg.RunsFilter(tags={PARTITION_TAG: market}), limit=NEWEST_RUNS)
+    if any(not one.dagster_run.is_finished for one in runs):
+        return math.inf
+    return max((one.end_time or one.update_timestamp.timestamp() for one in runs), default=0.0)
 
 
 def newest_metadata(instance: dg.DagsterInstance, asset: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from betting_assets.defs.cause_log import last_trained, seen
+from betting_assets.defs.cause_log import last_moved, last_trained, seen
 from betting_assets.modelling.causes import Attempt, is_due
 
 
@@ -68,7 +68,8 @@ def attempt(instance: dg.DagsterInstance, market: str, asked: Asked) -> tuple[At
     mine = made.handled if made is not None and made.began >= at else {}
     finished = made is not None and made.judged >= at
     kept = Asked(asked.at, 0) if finished else asked
-    return Attempt(at, mine, finished, max(0, kept.times - 1)), kept
+    moved = 0.0 if finished else last_moved(instance, market)
+    return Attempt(at, mine, finished, moved, failures=max(0, kept.times - 1)), kept
 
 
 def _asked(context: dg.AutomationContext[dg.AssetKey]) -> dict[str, Asked]:

@@ -2,12 +2,13 @@
 
 import dagster as dg
 
+from betting_assets.defs.automation_sensor import AutomationSensor
 from betting_assets.defs.fixture_sensor import new_fixtures
 from betting_assets.defs.history import new_partitions
 from betting_assets.defs.resources import Platform, close_orphans
 from betting_assets.defs.stream_sensors import landed, settle_results
 
-automation = dg.AutomationConditionSensorDefinition(
+automation = AutomationSensor(
     "automation",
     target=dg.AssetSelection.all(include_sources=True) | dg.AssetSelection.all_asset_checks(),
     minimum_interval_seconds=10,

@@ -16,7 +16,7 @@ LONGEST_TAG = 200
 
 FIRST_RETRY_MINUTES = 60.0
 LONGEST_RETRY_MINUTES = 24 * 60.0
-"""A training that did not finish is tried again after an hour, then after two, four, …, at most a day."""
+"""A training that stopped before its end is tried again after an hour, then after two, four, …, at most a day."""
 
 ASKED_FOR = "asked for, no cause holds"
 
@@ -54,12 +54,14 @@ class Attempt:
         at: when it was asked for, or began (seconds since 1970).
         handled: by cause, what it was about; empty if it did not get so far.
         finished: the gate has judged what came of it.
+        moved: when the market's newest run ended (seconds since 1970), infinity while one is under way.
         failures: trainings without an end before it, in a row.
     """
 
     at: float
     handled: Mapping[str, str]
     finished: bool
+    moved: float = 0.0
     failures: int = 0
 
 
@@ -90,13 +92,15 @@ def is_due(seen: Sequence[Seen], last: Attempt | None, now: float, cooldown_minu
     """Whether a market is to be trained now.
 
     A market that was never tried is due at once. Nothing is due before the cooldown is over; what was found meanwhile
-    waits for its end. A training that did not finish is tried again, ever more rarely.
+    waits for its end. A training that stopped before its end is tried again, ever more rarely; one that is slow is not.
     """
     if last is None:
         return True
-    if now < last.at + 60 * _wait(last, cooldown_minutes):
+    if now < last.at + 60 * cooldown_minutes:
         return False
-    return not last.finished or any(_is_news(one, last) for one in seen)
+    if last.finished:
+        return any(_is_news(one, last) for one in seen)
+    return now >= max(last.at, last.moved) + 60 * _retry_minutes(last.failures)
 
 
 def handled(findings: Sequence[Finding]) -> dict[str, str]:
@@ -124,11 +128,8 @@ def _is_news(one: Seen, last: Attempt) -> bool:
     return finding.holds and one.at >= last.at and last.handled.get(finding.cause) != finding.about
 
 
-def _wait(last: Attempt, cooldown_minutes: float) -> float:
-    if last.finished:
-        return cooldown_minutes
-    retry = min(FIRST_RETRY_MINUTES * 2.0 ** min(last.failures, 10), LONGEST_RETRY_MINUTES)
-    return max(cooldown_minutes, retry)
+def _retry_minutes(failures: int) -> float:
+    return min(FIRST_RETRY_MINUTES * 2.0 ** min(failures, 10), LONGEST_RETRY_MINUTES)
 
 
 def _moment(since: dt.datetime | None) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 PATIENCE = 400
+DYING = Path(__file__).with_name("dying_daemon.py")
 
 
 class Daemon:
@@ -24,13 +25,27 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
         self._groups: list[int] = []
 
-    def start(self) -> None:
-        command = [sys.executable, "-W", "ignore", "-m", "dagster._daemon", "run", "-f", str(self._location)]
+    def start(self, **variables: str) -> None:
+        self._start(["-m", "dagster._daemon"], variables)
+
+    def start_and_die(self, moment: str, **variables: str) -> None:
+        """Start one that dies by itself in the next tick that asks for runs, and wait for that; see dying_daemon.py."""
+        process = self._start([str(DYING), moment], variables)
+        assert process.wait(PATIENCE) == -signal.SIGKILL, f"it ended by itself, see {self._log}"
+
+    def _start(self, program: list[str], variables: dict[str, str]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-W", "ignore", *program, "run", "-f", str(self._location)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, env=self._variables, stdout=log, stderr=log, start_new_session=True, cwd=self._log.parent
+                command,
+                env=self._variables | variables,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self._log.parent,
             )
         self._groups.append(self._process.pid)
+        return self._process
 
     def kill(self, *, with_runs: bool) -> None:
         assert self._process is not None

@@ -3,11 +3,13 @@
 What is trained is tested elsewhere; here it is only whether, and how often. The test itself tells of drift.
 """
 
+import os
 import time
 
 import dagster as dg
 
 from betting_assets.defs.automation import retrain
+from betting_assets.defs.automation_sensor import AutomationSensor
 from betting_assets.defs.cause_log import seen, trained_metadata
 from betting_assets.defs.causes import tag_with_cause
 from betting_assets.defs.partitions import by_market
@@ -35,10 +37,10 @@ def model_evaluation() -> None:
 defs = dg.Definitions(
     assets=[training_set, model_evaluation],
     sensors=[
-        dg.AutomationConditionSensorDefinition(
+        AutomationSensor(
             "automation",
             target=dg.AssetSelection.assets(training_set, model_evaluation),
-            minimum_interval_seconds=2,
+            minimum_interval_seconds=int(os.environ.get("TICK_SECONDS", "2")),
             default_status=dg.DefaultSensorStatus.RUNNING,
             use_user_code_server=True,
             emit_backfills=False,

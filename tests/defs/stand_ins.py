@@ -4,13 +4,14 @@ So the automation can be watched for days of its own clock in seconds.
 """
 
 import datetime as dt
+import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
 from dagster._core.test_utils import freeze_time
 
-from betting_assets.defs.cause_log import TRAINING_SET, as_metadata, trained_metadata
+from betting_assets.defs.cause_log import PARTITION_TAG, TRAINING_SET, as_metadata, trained_metadata
 from betting_assets.modelling.causes import CauseName, Finding
 from betting_assets.modelling.markets import MARKETS
 
@@ -88,6 +89,18 @@ class StandIns:
         """Run one check that stands by itself."""
         key = dg.AssetCheckKey(dg.AssetKey(asset), name)
         return self._execute(dg.AssetSelection.checks(key), None)
+
+    def begin(self, partition: str) -> dg.DagsterRun:
+        """A run of one partition that is under way from now on."""
+        tags = {PARTITION_TAG: partition}
+        run = dg.DagsterRun("slow", run_id=str(uuid.uuid4()), tags=tags, status=dg.DagsterRunStatus.STARTED)
+        with freeze_time(self._now):
+            return self._instance.add_run(run)
+
+    def end(self, run: dg.DagsterRun) -> None:
+        """It dies."""
+        with freeze_time(self._now):
+            self._instance.report_run_failed(run, "it was killed")
 
     def follow(self, partition: str | None = None, most: int = 12) -> list[set[str]]:
         """Tick and do what is asked, again and again, until nothing is asked; what was asked, tick by tick.

@@ -201,6 +201,22 @@ def test_a_candidate_that_broke_is_trained_again(living: StandIns) -> None:
     assert trained(living.tick(COOLDOWN)) == {"1x2"}
 
 
+def test_a_gate_that_is_slow_is_waited_for_and_one_that_died_is_not(living: StandIns) -> None:
+    """An hour after it was asked for, a second training began beside the first."""
+    living.tick(COOLDOWN)
+    cause(living, CauseName.NEW_RESULTS)
+    asked = living.tick()
+    assert trained(asked) == {"1x2"}
+    living.make("training_set", "candidate_models", partition="1x2")
+    living.causes.clear()
+    gate = living.begin("1x2")
+    for _ in range(4):
+        assert not trained(living.tick(COOLDOWN))
+    living.end(gate)
+    assert not trained(living.tick(57 / 60))
+    assert trained(living.tick(1 / 60)) == {"1x2"}
+
+
 def test_a_cause_survives_a_daemon_that_forgot_everything(living: StandIns) -> None:
     cause(living, CauseName.DRIFT)
     living.tick()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import math
 from dataclasses import dataclass, field
 
 from hypothesis import given
@@ -77,6 +78,14 @@ def test_a_training_that_did_not_finish_is_tried_again_ever_more_rarely() -> Non
         hours.append(next(h for h in range(1, 100) if is_due([], last, h * 60 * MINUTE, 0)))
     assert hours == [1, 2, 4, 8, 16, 24, 24, 24]
     assert not is_due([], Attempt(0.0, {}, finished=False), 359 * MINUTE, 360)
+
+
+def test_a_training_that_is_slow_is_not_asked_for_a_second_time() -> None:
+    """An hour after it had begun there was a second one beside it, or right behind it."""
+    assert not is_due([], Attempt(0.0, {}, finished=False, moved=math.inf), 1e9, 0)
+    between_two_runs = Attempt(0.0, {}, finished=False, moved=100 * MINUTE)
+    assert not is_due([], between_two_runs, 159 * MINUTE, 0)
+    assert is_due([], between_two_runs, 160 * MINUTE, 0)
 
 
 def test_results_are_a_cause_from_the_number_on_and_are_about_the_training_before() -> None:

@@ -61,7 +61,7 @@ def _ends(broker: Answer, name: str) -> dict[int, int] | None:
 def _ever_read(connection: psycopg.Connection, names: list[str]) -> bool:
     row = connection.execute(
         """SELECT EXISTS (SELECT FROM stream.topic_log WHERE topic = ANY(%(names)s))
-               OR EXISTS (SELECT FROM stream.reader WHERE topics && %(names)s::text[])""",
+               OR EXISTS (SELECT FROM stream.reader WHERE topics && %(names)s::text[] OR topics = '{}')""",
         {"names": names},
     ).fetchone()
     return row is not None and bool(row[0])
@@ -107,9 +107,11 @@ def _newest(connection: psycopg.Connection, topic: Topic, name: str) -> str:
 
 
 def _readers(connection: psycopg.Connection, reader: str, names: list[str]) -> str:
+    """A reader that waits for the broker, or for features, reads no topic yet."""
     rows = connection.execute(
         """SELECT worker, partitions, done, lag, message, seen_at, seen_at > now() - make_interval(secs => %s) AS live
-             FROM stream.reader WHERE reader = %s AND topics && %s::text[] ORDER BY seen_at DESC, worker""",
+             FROM stream.reader WHERE reader = %s AND (topics && %s::text[] OR topics = '{}')
+            ORDER BY seen_at DESC, worker""",
         [LIVE_SECONDS, reader, names],
     ).fetchall()
     live = [row for row in rows if row[-1]]

@@ -15,6 +15,8 @@ import pytest
 from betting_assets.settings import Settings
 from betting_assets.streaming import health
 from betting_assets.streaming.kafka import admin_client, producer
+from betting_assets.streaming.ownership import Heartbeat, Ownership
+from betting_assets.streaming.positions import SCORER
 from betting_assets.streaming.status import stream_state
 from betting_assets.streaming.topics import ODDS_TICKS, PREDICTIONS, create_topics
 from betting_assets.warehouse.database import connect
@@ -124,6 +126,14 @@ def test_live_readers_are_told_with_what_is_wrong_and_dead_ones_are_not(
         "b:2 has 2 partitions, 1,500 done, 7 behind (the broker is away)"
     )
     assert told["scorer"].startswith("none is live; the last spoke at 20")
+
+
+def test_a_reader_that_waits_and_has_no_topic_yet_is_live(database: str, unused: int) -> None:
+    settings = Settings(database_url=database, kafka_servers=f"127.0.0.1:{unused}")
+    with Ownership(database, SCORER, "f:6") as waiting:
+        waiting.renew({}, Heartbeat(message="no features yet; waiting for it"))
+        told = stream_state(database, settings)
+    assert told["scorer"] == "1 live: f:6 has 0 partitions, 0 done, 0 behind (no features yet; waiting for it)"
 
 
 def test_dead_letters_of_the_last_day_are_counted_by_reason(

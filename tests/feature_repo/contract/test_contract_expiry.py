@@ -10,23 +10,28 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.types import Float64
 from invented_stores import DAY, HOUR, NOON, SECOND, Opened, OpenStore, item, ours_alone, row, stock_fails, view_of
 
-NOW = dt.datetime.now(dt.UTC)
 MINUTE = 60 * SECOND
 
 
+@pytest.fixture
+def now() -> dt.datetime:
+    """When the test begins: half an hour may have passed since the file was read."""
+    return dt.datetime.now(dt.UTC)
+
+
 @stock_fails("the TTL is ignored at read")
-def test_an_expired_row_has_its_time_and_no_values(store: Opened) -> None:
+def test_an_expired_row_has_its_time_and_no_values(store: Opened, now: dt.datetime) -> None:
     view = view_of(ttl=HOUR)
     store.update(view)
-    store.write(view, row("old", NOW - HOUR - SECOND, x=1.0), row("ancient", NOW - 900 * DAY, x=2.0))
-    assert store.read(view, "old", "ancient") == [(NOW - HOUR - SECOND, None), (NOW - 900 * DAY, None)]
+    store.write(view, row("old", now - HOUR - SECOND, x=1.0), row("ancient", now - 900 * DAY, x=2.0))
+    assert store.read(view, "old", "ancient") == [(now - HOUR - SECOND, None), (now - 900 * DAY, None)]
 
 
-def test_a_row_within_its_ttl_or_of_the_future_is_served(store: Opened) -> None:
+def test_a_row_within_its_ttl_or_of_the_future_is_served(store: Opened, now: dt.datetime) -> None:
     view = view_of(ttl=HOUR)
     store.update(view)
-    store.write(view, row("young", NOW - HOUR + 10 * MINUTE, x=1.0), row("future", NOW + DAY, x=2.0))
-    expected = [(NOW - HOUR + 10 * MINUTE, {"x": 1.0}), (None, None), (NOW + DAY, {"x": 2.0})]
+    store.write(view, row("young", now - HOUR + 10 * MINUTE, x=1.0), row("future", now + DAY, x=2.0))
+    expected = [(now - HOUR + 10 * MINUTE, {"x": 1.0}), (None, None), (now + DAY, {"x": 2.0})]
     assert store.read(view, "young", "nobody", "future") == expected
 
 
@@ -40,28 +45,30 @@ def test_without_a_ttl_no_row_ever_expires(store: Opened, ttl: dt.timedelta | No
 
 
 @stock_fails("the TTL is ignored at read")
-def test_a_shorter_ttl_counts_for_rows_that_are_there_already(store: Opened) -> None:
+def test_a_shorter_ttl_counts_for_rows_that_are_there_already(store: Opened, now: dt.datetime) -> None:
     store.update(view_of(ttl=DAY))
-    store.write(view_of(ttl=DAY), row("a", NOW - 2 * HOUR, x=1.0))
-    assert store.read(view_of(ttl=DAY), "a") == [(NOW - 2 * HOUR, {"x": 1.0})]
+    store.write(view_of(ttl=DAY), row("a", now - 2 * HOUR, x=1.0))
+    assert store.read(view_of(ttl=DAY), "a") == [(now - 2 * HOUR, {"x": 1.0})]
     store.update(view_of(ttl=HOUR))
-    assert store.read(view_of(ttl=HOUR), "a") == [(NOW - 2 * HOUR, None)]
+    assert store.read(view_of(ttl=HOUR), "a") == [(now - 2 * HOUR, None)]
 
 
-def test_an_expired_row_is_served_again_once_it_is_written_anew(store: Opened) -> None:
+def test_an_expired_row_is_served_again_once_it_is_written_anew(store: Opened, now: dt.datetime) -> None:
     view = view_of(ttl=HOUR)
     store.update(view)
-    store.write(view, row("a", NOW - DAY, x=1.0))
-    store.write(view, row("a", NOW, x=2.0))
-    assert store.read(view, "a") == [(NOW, {"x": 2.0})]
+    store.write(view, row("a", now - DAY, x=1.0))
+    store.write(view, row("a", now, x=2.0))
+    assert store.read(view, "a") == [(now, {"x": 2.0})]
 
 
 @stock_fails("the TTL is ignored at read")
-def test_the_sdk_says_outside_max_age_with_a_null_and_the_rows_time(feature_store: FeatureStore, store: Opened) -> None:
+def test_the_sdk_says_outside_max_age_with_a_null_and_the_rows_time(
+    feature_store: FeatureStore, store: Opened, now: dt.datetime
+) -> None:
     view = view_of(ttl=HOUR, x=Float64, y=Float64)
     feature_store.apply([item, view])
-    old = NOW.replace(microsecond=123456) - DAY
-    store.write(view, row("old", old, x=1.0, y=1.0), row("new", NOW, x=2.0, y=None))
+    old = now.replace(microsecond=123456) - DAY
+    store.write(view, row("old", old, x=1.0, y=1.0), row("new", now, x=2.0, y=None))
     answer = feature_store.get_online_features(["items:x", "items:y"], {"item": ["old", "new", "nobody"]})
     assert answer.to_dict() == {"item": ["old", "new", "nobody"], "x": [None, 2.0, None], "y": [None] * 3}
     for name in ("x", "y"):
@@ -89,12 +96,12 @@ MICROSECOND = dt.timedelta(microseconds=1)
 
 
 @ours_alone
-def test_the_datas_clock_never_runs_ahead_of_the_wall(open_store: OpenStore) -> None:
+def test_the_datas_clock_never_runs_ahead_of_the_wall(open_store: OpenStore, now: dt.datetime) -> None:
     store = open_store(clock="data")
     view = view_of(ttl=HOUR)
     store.update(view)
-    store.write(view, row("future", NOW + 900 * DAY, x=1.0), row("young", NOW, x=2.0), row("old", NOW - DAY, x=3.0))
-    assert store.read(view, "young", "old") == [(NOW, {"x": 2.0}), (NOW - DAY, None)]
+    store.write(view, row("future", now + 900 * DAY, x=1.0), row("young", now, x=2.0), row("old", now - DAY, x=3.0))
+    assert store.read(view, "young", "old") == [(now, {"x": 2.0}), (now - DAY, None)]
 
 
 @ours_alone
